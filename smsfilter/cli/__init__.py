@@ -1,0 +1,1 @@
+"""The command line: what starts the programs, and the tools around them."""

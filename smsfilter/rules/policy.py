@@ -1,0 +1,205 @@
+"""The policy file as a model: what is refused, in which order, how strictly, and for whom.
+
+Ops edit it as YAML; `smsfilter.config` reads the text and reports errors by line and column. The
+model is frozen: a reload builds a new one and swaps it whole. `version_hash` names the content
+in every decision.
+"""
+
+import hashlib
+import re
+from datetime import timedelta
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from smsfilter.rules.verdict import ANSWERS, Kind, Reason
+from smsfilter.smpp.const import STATUS_BY_NAME, STATUS_NAMES
+
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+_UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("not a duration: write a number and a unit, such as 50ms, 10s, 5m, 48h, 180d")
+    return timedelta(milliseconds=int(found[1]) * _UNIT_MS[found[2]])
+
+
+def _duration_text(value: timedelta) -> str:
+    ms = round(value.total_seconds() * 1000)
+    for unit in ("d", "h", "m", "s"):
+        if ms and ms % _UNIT_MS[unit] == 0:
+            return f"{ms // _UNIT_MS[unit]}{unit}"
+    return f"{ms}ms"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    PlainSerializer(_duration_text),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$"}),
+]
+"""A span of time, written `50ms`, `10s`, `5m`, `48h` or `180d`."""
+
+
+def _status(value: object) -> int:
+    if isinstance(value, str) and value in STATUS_BY_NAME:
+        return STATUS_BY_NAME[value]
+    try:
+        number = int(value, 0) if isinstance(value, str) else int(str(value))
+    except ValueError:
+        raise ValueError(
+            "not a command_status: write a name such as ESME_RINVDSTADR or a number such as 0x0B"
+        ) from None
+    if not 1 <= number <= 0xFFFF:
+        raise ValueError("a refusal needs a command_status from 0x01 to 0xFFFF")
+    return number
+
+
+Status = Annotated[
+    int,
+    BeforeValidator(_status),
+    PlainSerializer(lambda n: STATUS_NAMES.get(n, f"0x{n:02X}")),
+    WithJsonSchema({"type": "string", "examples": ["ESME_RINVDSTADR", "0x0B"]}),
+]
+"""A command_status other than ESME_ROK: by name or by number (SMPP v3.4 §5.1.3)."""
+
+
+class Model(BaseModel):
+    """Base of every configuration model: frozen, and a key that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Mode(StrEnum):
+    """How strictly a rule, an account or the whole policy is taken."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
+class OnError(StrEnum):
+    """What a rule says when its look-up could not be made."""
+
+    TEMPORARY = "temporary"
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+
+
+class BaseRule(Model):
+    """What all rules share."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    mode: Mode = Mode.ENFORCE
+    on_error: OnError = OnError.TEMPORARY
+    status: Status | None = None
+
+
+class SourceRule(BaseRule):
+    """The source_addr must belong to a company that this account may send for."""
+
+    type: Literal["source"]
+
+
+class BlockRule(BaseRule):
+    """The company must not be one that this customer has blocked."""
+
+    type: Literal["block"]
+
+
+class ApprovalRule(BaseRule):
+    """The company must be approved to send groups from this source."""
+
+    type: Literal["approval"]
+    require: Literal["always"] = "always"
+
+
+class ScheduledRule(BaseRule):
+    """A message may be scheduled at most `max_ahead`: a later one would outlive a later block."""
+
+    type: Literal["scheduled"]
+    max_ahead: Duration = timedelta(0)
+
+
+class ReplaceRule(BaseRule):
+    """replace_sm would change a message that was judged before: refused."""
+
+    type: Literal["replace"]
+
+
+Rule = Annotated[
+    SourceRule | BlockRule | ApprovalRule | ScheduledRule | ReplaceRule, Field(discriminator="type")
+]
+
+DEFAULT_RULES: tuple[Rule, ...] = (
+    SourceRule(id="source", type="source"),
+    BlockRule(id="blocked", type="block"),
+    ApprovalRule(id="approval", type="approval"),
+    ScheduledRule(id="scheduled", type="scheduled"),
+    ReplaceRule(id="replace", type="replace"),
+)
+
+
+class AccountPolicy(Model):
+    """What differs for one account (system_id)."""
+
+    mode: Literal[Mode.ENFORCE, Mode.SHADOW] = Mode.ENFORCE
+    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
+    max_sessions: Annotated[int, Field(ge=1)] | None = None
+    status: dict[Reason, Status] = {}
+
+
+def _country_code(value: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,2}", value):
+        raise ValueError("not an E.164 country code: one to three digits, without + or 00")
+    return value
+
+
+class Policy(Model):
+    """`policy.yaml`, version 1."""
+
+    version: Literal["1"] = "1"
+    country_code: Annotated[str, AfterValidator(_country_code)] = "86"
+    timezone: str = "Asia/Shanghai"
+    mode: Literal[Mode.ENFORCE, Mode.SHADOW] = Mode.ENFORCE
+    unknown: Literal["refuse", "account"] = "refuse"
+    refused_destinations: tuple[Annotated[str, Field(pattern=r"^\d{1,15}$")], ...] = ()
+    rules: tuple[Rule, ...] = DEFAULT_RULES
+    accounts: dict[Annotated[str, Field(min_length=1, max_length=15)], AccountPolicy] = {}
+
+    @model_validator(mode="after")
+    def _one_rule_per_type(self) -> "Policy":
+        for attribute in ("id", "type"):
+            names = [getattr(rule, attribute) for rule in self.rules]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"more than one rule with {attribute} {', '.join(twice)}")
+        return self
+
+    def version_hash(self) -> str:
+        """Twelve hex digits that name this content in logs and decisions."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    def answer(self, reason: Reason, rule: "Rule | None", account: str) -> tuple[Kind, int]:
+        """How `reason` is answered: the account's status, else the rule's, else the table's."""
+        kind, status = ANSWERS[reason]
+        own = self.accounts.get(account)
+        if own is not None and reason in own.status:
+            status = own.status[reason]
+        elif rule is not None and rule.status is not None and kind is Kind.PERMANENT:
+            status = rule.status
+        return kind, status
