@@ -1,0 +1,251 @@
+"""The numbers of SMPP v3.4 and of the parts of v5.0 that a filter meets, with their names.
+
+Plain ints and not enums: they are compared once per PDU, and an enum member costs several times as
+much there. Names are those of the specification. The tables from number to name are derived from
+the constants below, so that a number has one place; nothing here decides anything.
+"""
+
+from typing import Final
+
+HEADER_LENGTH: Final = 16  # command_length, command_id, command_status, sequence_number (§3.2)
+RESPONSE_BIT: Final = 0x80000000  # set in the command_id of every response (§5.1.2.1)
+
+# command_id, SMPP v3.4 §5.1.2.1
+GENERIC_NACK: Final = 0x80000000
+BIND_RECEIVER: Final = 0x00000001
+BIND_RECEIVER_RESP: Final = 0x80000001
+BIND_TRANSMITTER: Final = 0x00000002
+BIND_TRANSMITTER_RESP: Final = 0x80000002
+QUERY_SM: Final = 0x00000003
+QUERY_SM_RESP: Final = 0x80000003
+SUBMIT_SM: Final = 0x00000004
+SUBMIT_SM_RESP: Final = 0x80000004
+DELIVER_SM: Final = 0x00000005
+DELIVER_SM_RESP: Final = 0x80000005
+UNBIND: Final = 0x00000006
+UNBIND_RESP: Final = 0x80000006
+REPLACE_SM: Final = 0x00000007
+REPLACE_SM_RESP: Final = 0x80000007
+CANCEL_SM: Final = 0x00000008
+CANCEL_SM_RESP: Final = 0x80000008
+BIND_TRANSCEIVER: Final = 0x00000009
+BIND_TRANSCEIVER_RESP: Final = 0x80000009
+OUTBIND: Final = 0x0000000B
+ENQUIRE_LINK: Final = 0x00000015
+ENQUIRE_LINK_RESP: Final = 0x80000015
+SUBMIT_MULTI: Final = 0x00000021
+SUBMIT_MULTI_RESP: Final = 0x80000021
+ALERT_NOTIFICATION: Final = 0x00000102
+DATA_SM: Final = 0x00000103
+DATA_SM_RESP: Final = 0x80000103
+# v5.0 §4.7.5
+BROADCAST_SM: Final = 0x00000111
+BROADCAST_SM_RESP: Final = 0x80000111
+QUERY_BROADCAST_SM: Final = 0x00000112
+QUERY_BROADCAST_SM_RESP: Final = 0x80000112
+CANCEL_BROADCAST_SM: Final = 0x00000113
+CANCEL_BROADCAST_SM_RESP: Final = 0x80000113
+
+COMMAND_NAMES: Final[dict[int, str]] = {
+    GENERIC_NACK: "generic_nack",
+    BIND_RECEIVER: "bind_receiver",
+    BIND_RECEIVER_RESP: "bind_receiver_resp",
+    BIND_TRANSMITTER: "bind_transmitter",
+    BIND_TRANSMITTER_RESP: "bind_transmitter_resp",
+    QUERY_SM: "query_sm",
+    QUERY_SM_RESP: "query_sm_resp",
+    SUBMIT_SM: "submit_sm",
+    SUBMIT_SM_RESP: "submit_sm_resp",
+    DELIVER_SM: "deliver_sm",
+    DELIVER_SM_RESP: "deliver_sm_resp",
+    UNBIND: "unbind",
+    UNBIND_RESP: "unbind_resp",
+    REPLACE_SM: "replace_sm",
+    REPLACE_SM_RESP: "replace_sm_resp",
+    CANCEL_SM: "cancel_sm",
+    CANCEL_SM_RESP: "cancel_sm_resp",
+    BIND_TRANSCEIVER: "bind_transceiver",
+    BIND_TRANSCEIVER_RESP: "bind_transceiver_resp",
+    OUTBIND: "outbind",
+    ENQUIRE_LINK: "enquire_link",
+    ENQUIRE_LINK_RESP: "enquire_link_resp",
+    SUBMIT_MULTI: "submit_multi",
+    SUBMIT_MULTI_RESP: "submit_multi_resp",
+    ALERT_NOTIFICATION: "alert_notification",
+    DATA_SM: "data_sm",
+    DATA_SM_RESP: "data_sm_resp",
+    BROADCAST_SM: "broadcast_sm",
+    BROADCAST_SM_RESP: "broadcast_sm_resp",
+    QUERY_BROADCAST_SM: "query_broadcast_sm",
+    QUERY_BROADCAST_SM_RESP: "query_broadcast_sm_resp",
+    CANCEL_BROADCAST_SM: "cancel_broadcast_sm",
+    CANCEL_BROADCAST_SM_RESP: "cancel_broadcast_sm_resp",
+}
+
+# command_status, SMPP v3.4 §5.1.3
+ESME_ROK: Final = 0x00
+ESME_RINVMSGLEN: Final = 0x01
+ESME_RINVCMDLEN: Final = 0x02
+ESME_RINVCMDID: Final = 0x03
+ESME_RINVBNDSTS: Final = 0x04
+ESME_RALYBND: Final = 0x05
+ESME_RINVPRTFLG: Final = 0x06
+ESME_RINVREGDLVFLG: Final = 0x07
+ESME_RSYSERR: Final = 0x08
+ESME_RINVSRCADR: Final = 0x0A
+ESME_RINVDSTADR: Final = 0x0B
+ESME_RINVMSGID: Final = 0x0C
+ESME_RBINDFAIL: Final = 0x0D
+ESME_RINVPASWD: Final = 0x0E
+ESME_RINVSYSID: Final = 0x0F
+ESME_RCANCELFAIL: Final = 0x11
+ESME_RREPLACEFAIL: Final = 0x13
+ESME_RMSGQFUL: Final = 0x14
+ESME_RINVSERTYP: Final = 0x15
+ESME_RINVNUMDESTS: Final = 0x33
+ESME_RINVDLNAME: Final = 0x34
+ESME_RINVDESTFLAG: Final = 0x40
+ESME_RINVSUBREP: Final = 0x42
+ESME_RINVESMCLASS: Final = 0x43
+ESME_RCNTSUBDL: Final = 0x44
+ESME_RSUBMITFAIL: Final = 0x45
+ESME_RINVSRCTON: Final = 0x48
+ESME_RINVSRCNPI: Final = 0x49
+ESME_RINVDSTTON: Final = 0x50
+ESME_RINVDSTNPI: Final = 0x51
+ESME_RINVSYSTYP: Final = 0x53
+ESME_RINVREPFLAG: Final = 0x54
+ESME_RINVNUMMSGS: Final = 0x55
+ESME_RTHROTTLED: Final = 0x58
+ESME_RINVSCHED: Final = 0x61
+ESME_RINVEXPIRY: Final = 0x62
+ESME_RINVDFTMSGID: Final = 0x63
+ESME_RX_T_APPN: Final = 0x64
+ESME_RX_P_APPN: Final = 0x65
+ESME_RX_R_APPN: Final = 0x66
+ESME_RQUERYFAIL: Final = 0x67
+ESME_RINVOPTPARSTREAM: Final = 0xC0
+ESME_ROPTPARNOTALLWD: Final = 0xC1
+ESME_RINVPARLEN: Final = 0xC2
+ESME_RMISSINGOPTPARAM: Final = 0xC3
+ESME_RINVOPTPARAMVAL: Final = 0xC4
+ESME_RDELIVERYFAILURE: Final = 0xFE
+ESME_RUNKNOWNERR: Final = 0xFF
+# v5.0 §4.7.6
+ESME_RSERTYPUNAUTH: Final = 0x100
+ESME_RPROHIBITED: Final = 0x101
+ESME_RSERTYPUNAVAIL: Final = 0x102
+ESME_RSERTYPDENIED: Final = 0x103
+ESME_RINVDCS: Final = 0x104
+ESME_RINVSRCADDRSUBUNIT: Final = 0x105
+ESME_RINVDSTADDRSUBUNIT: Final = 0x106
+ESME_RINVBCASTFREQINT: Final = 0x107
+ESME_RINVBCASTALIAS_NAME: Final = 0x108
+ESME_RINVBCASTAREAFMT: Final = 0x109
+ESME_RINVNUMBCAST_AREAS: Final = 0x10A
+ESME_RINVBCASTCNTTYPE: Final = 0x10B
+ESME_RINVBCASTMSGCLASS: Final = 0x10C
+ESME_RBCASTFAIL: Final = 0x10D
+ESME_RBCASTQUERYFAIL: Final = 0x10E
+ESME_RBCASTCANCELFAIL: Final = 0x10F
+ESME_RINVBCAST_REP: Final = 0x110
+ESME_RINVBCASTSRVGRP: Final = 0x111
+ESME_RINVBCASTCHANIND: Final = 0x112
+
+STATUS_NAMES: Final[dict[int, str]] = {
+    value: name for name, value in tuple(globals().items()) if name.startswith("ESME_R")
+}
+# Names of v5.0 for numbers that v3.4 already had are understood too, but never written.
+STATUS_BY_NAME: Final[dict[str, int]] = {name: value for value, name in STATUS_NAMES.items()} | {
+    "ESME_RINVTLVSTREAM": ESME_RINVOPTPARSTREAM,
+    "ESME_RTLVNOTALLWD": ESME_ROPTPARNOTALLWD,
+    "ESME_RINVTLVLEN": ESME_RINVPARLEN,
+    "ESME_RMISSINGTLV": ESME_RMISSINGOPTPARAM,
+    "ESME_RINVTLVVAL": ESME_RINVOPTPARAMVAL,
+}
+
+# Tags of optional parameters (TLVs), SMPP v3.4 §5.3.2
+TAG_DEST_ADDR_SUBUNIT: Final = 0x0005
+TAG_DEST_NETWORK_TYPE: Final = 0x0006
+TAG_DEST_BEARER_TYPE: Final = 0x0007
+TAG_DEST_TELEMATICS_ID: Final = 0x0008
+TAG_SOURCE_ADDR_SUBUNIT: Final = 0x000D
+TAG_SOURCE_NETWORK_TYPE: Final = 0x000E
+TAG_SOURCE_BEARER_TYPE: Final = 0x000F
+TAG_SOURCE_TELEMATICS_ID: Final = 0x0010
+TAG_QOS_TIME_TO_LIVE: Final = 0x0017
+TAG_PAYLOAD_TYPE: Final = 0x0019
+TAG_ADDITIONAL_STATUS_INFO_TEXT: Final = 0x001D
+TAG_RECEIPTED_MESSAGE_ID: Final = 0x001E
+TAG_MS_MSG_WAIT_FACILITIES: Final = 0x0030
+TAG_PRIVACY_INDICATOR: Final = 0x0201
+TAG_SOURCE_SUBADDRESS: Final = 0x0202
+TAG_DEST_SUBADDRESS: Final = 0x0203
+TAG_USER_MESSAGE_REFERENCE: Final = 0x0204
+TAG_USER_RESPONSE_CODE: Final = 0x0205
+TAG_SOURCE_PORT: Final = 0x020A
+TAG_DESTINATION_PORT: Final = 0x020B
+TAG_SAR_MSG_REF_NUM: Final = 0x020C
+TAG_LANGUAGE_INDICATOR: Final = 0x020D
+TAG_SAR_TOTAL_SEGMENTS: Final = 0x020E
+TAG_SAR_SEGMENT_SEQNUM: Final = 0x020F
+TAG_SC_INTERFACE_VERSION: Final = 0x0210
+TAG_CALLBACK_NUM_PRES_IND: Final = 0x0302
+TAG_CALLBACK_NUM_ATAG: Final = 0x0303
+TAG_NUMBER_OF_MESSAGES: Final = 0x0304
+TAG_CALLBACK_NUM: Final = 0x0381
+TAG_DPF_RESULT: Final = 0x0420
+TAG_SET_DPF: Final = 0x0421
+TAG_MS_AVAILABILITY_STATUS: Final = 0x0422
+TAG_NETWORK_ERROR_CODE: Final = 0x0423
+TAG_MESSAGE_PAYLOAD: Final = 0x0424
+TAG_DELIVERY_FAILURE_REASON: Final = 0x0425
+TAG_MORE_MESSAGES_TO_SEND: Final = 0x0426
+TAG_MESSAGE_STATE: Final = 0x0427
+TAG_USSD_SERVICE_OP: Final = 0x0501
+TAG_DISPLAY_TIME: Final = 0x1201
+TAG_SMS_SIGNAL: Final = 0x1203
+TAG_MS_VALIDITY: Final = 0x1204
+TAG_ALERT_ON_MESSAGE_DELIVERY: Final = 0x130C
+TAG_ITS_REPLY_TYPE: Final = 0x1380
+TAG_ITS_SESSION_INFO: Final = 0x1383
+# v5.0 §4.8.1
+TAG_CONGESTION_STATE: Final = 0x0428
+TAG_BROADCAST_CHANNEL_INDICATOR: Final = 0x0600
+TAG_BROADCAST_CONTENT_TYPE: Final = 0x0601
+TAG_BROADCAST_CONTENT_TYPE_INFO: Final = 0x0602
+TAG_BROADCAST_MESSAGE_CLASS: Final = 0x0603
+TAG_BROADCAST_REP_NUM: Final = 0x0604
+TAG_BROADCAST_FREQUENCY_INTERVAL: Final = 0x0605
+TAG_BROADCAST_AREA_IDENTIFIER: Final = 0x0606
+TAG_BROADCAST_ERROR_STATUS: Final = 0x0607
+TAG_BROADCAST_AREA_SUCCESS: Final = 0x0608
+TAG_BROADCAST_END_TIME: Final = 0x0609
+TAG_BROADCAST_SERVICE_GROUP: Final = 0x060A
+TAG_BILLING_IDENTIFICATION: Final = 0x060B
+TAG_SOURCE_NETWORK_ID: Final = 0x060D
+TAG_DEST_NETWORK_ID: Final = 0x060E
+TAG_SOURCE_NODE_ID: Final = 0x060F
+TAG_DEST_NODE_ID: Final = 0x0610
+TAG_DEST_ADDR_NP_RESOLUTION: Final = 0x0611
+TAG_DEST_ADDR_NP_INFORMATION: Final = 0x0612
+TAG_DEST_ADDR_NP_COUNTRY: Final = 0x0613
+
+TAG_NAMES: Final[dict[int, str]] = {
+    value: name[4:].lower() for name, value in tuple(globals().items()) if name.startswith("TAG_")
+}
+# The specification writes this one with capitals.
+TAG_NAMES[TAG_SC_INTERFACE_VERSION] = "SC_interface_version"
+
+# esm_class bits, SMPP v3.4 §5.2.12
+ESM_CLASS_UDHI: Final = 0x40
+ESM_CLASS_REPLY_PATH: Final = 0x80
+ESM_CLASS_DELIVERY_RECEIPT: Final = 0x04
+
+# dest_flag of a submit_multi destination, SMPP v3.4 §5.2.25
+DEST_FLAG_SME: Final = 1
+DEST_FLAG_LIST: Final = 2
+
+# Values of interface_version, SMPP v3.4 §5.2.4 and v5.0 §4.7.13
+VERSION_3_4: Final = 0x34
+VERSION_5_0: Final = 0x50
