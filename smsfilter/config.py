@@ -1,0 +1,349 @@
+"""What `smsfilter.yaml` may say, and the ways in which it and the policy are read.
+
+The models are frozen and every field has a default but the three that no one can guess: where to
+listen, which SMSC, which Redis. `load_config` and `load_policy` are used by the daemon at start
+and at reload and by `smsfilter check`, so that all give the same verdict on a file. Passwords are
+read from files of their own and never stand in the configuration, the environment or an error.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from smsfilter.rules.policy import Duration, Model, Policy
+from smsfilter.yamlfile import (
+    ConfigError,
+    Document,
+    Place,
+    Problem,
+    load_yaml,
+    read_document,
+    suggestion,
+)
+
+__all__ = ["ConfigError", "Document", "Place", "Problem", "load_yaml"]
+
+
+class Address(NamedTuple):
+    """A TCP address; port 0 lets the system choose where one listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    found = None
+    if isinstance(value, str):
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", value)
+    if found is None or int(found[3]) > 0xFFFF:
+        raise ValueError(
+            "not an address: write host:port, such as 127.0.0.1:2775, 0.0.0.0:2775 or [::1]:2775"
+        )
+    return Address(found[1] or found[2], int(found[3]))
+
+
+def _with_port(address: Address) -> Address:
+    if address.port == 0:
+        raise ValueError("the port of an SMSC cannot be 0")
+    return address
+
+
+TCPAddress = Annotated[
+    Address,
+    PlainValidator(_address),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:2775", "[::1]:2775"]}),
+]
+"""`host:port`."""
+
+
+def _source_address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise ValueError("not an IP address of this machine, such as 192.0.2.10") from None
+
+
+class _Peer(Model):
+    """A TCP end that may be written as its address alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _address_alone(cls, value: object) -> object:
+        return {"address": value} if isinstance(value, str | Address) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Tell editors that the address alone will do."""
+        return {"anyOf": [{"type": "string"}, handler(core)]}
+
+
+class Listen(_Peer):
+    """Where ESMEs connect."""
+
+    address: TCPAddress = Field(description="host:port to listen on; 0.0.0.0 is every interface")
+
+
+class Upstream(_Peer):
+    """An SMSC to dial."""
+
+    address: Annotated[TCPAddress, AfterValidator(_with_port)] = Field(
+        description="host:port of the SMSC"
+    )
+    source_address: Annotated[str, AfterValidator(_source_address)] | None = Field(
+        None,
+        description="the local IP address that the SMSC is to see; the system's choice if unset",
+    )
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) and value else value
+
+
+def _one_worker(value: object) -> int:
+    if str(value) != "1":
+        raise ValueError("more than one worker is not supported yet: write 1")
+    return 1
+
+
+Span = Annotated[Duration, Field(gt=timedelta(0))]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Timeouts(Model):
+    """How long one state of a connection may last."""
+
+    bind: Span = Field(timedelta(seconds=10), description="from the connection to the whole bind")
+    connect: Span = Field(timedelta(seconds=3), description="for the SMSC to take a connection")
+    partial: Span = Field(timedelta(seconds=30), description="for the rest of a PDU to arrive")
+    unread: Span = Field(
+        timedelta(seconds=30), description="for a peer that takes no octet of what is sent to it"
+    )
+    response: Span = Field(
+        timedelta(seconds=300),
+        description="for the SMSC's answer to the oldest request; then both ends are closed",
+    )
+    idle: Duration = Field(
+        timedelta(0), description="for a bound session without a PDU; 0s: for ever, which is legal"
+    )
+    drain: Duration = Field(
+        timedelta(seconds=10), description="for answers that are open when the program is stopped"
+    )
+
+
+class Limits(Model):
+    """What one peer may take, at most."""
+
+    pdu: Annotated[int, Field(ge=16, le=1 << 24)] = Field(
+        70_000, description="octets of a PDU; 70000 holds a full message_payload"
+    )
+    pdu_before_bind: Annotated[int, Field(ge=16, le=1 << 24)] = Field(
+        1_024, description="octets of a PDU before the bind: no legal bind is longer"
+    )
+    bind_password_max: Count = Field(8, description="octets of a bind's password (SMPP v3.4 §4.1)")
+    per_ip: Count = Field(256, description="connections from one IP address")
+    sessions: Count = Field(10_000, description="connections in all")
+
+
+class ProxyConfig(Model):
+    """The SMS path: `smsfilter proxy`."""
+
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(_one_or_more), Field(min_length=1)] = (
+        Field(description='where ESMEs connect, such as ["0.0.0.0:2775"]')
+    )
+    smsc: Annotated[tuple[Upstream, ...], BeforeValidator(_one_or_more), Field(min_length=1)] = (
+        Field(description='the SMSCs, tried in order, such as ["192.0.2.1:2775"]')
+    )
+    workers: Annotated[int, BeforeValidator(_one_worker)] = Field(
+        1, description="processes of the SMS path; only 1 is supported yet"
+    )
+    policy: Path = Field(
+        Path("policy.yaml"), description="the policy file; relative to the configuration file"
+    )
+    admin: TCPAddress | None = Field(
+        Address("127.0.0.1", 9775),
+        description="where /metrics, /livez, /readyz and /status are served; null: nowhere",
+    )
+    timeouts: Timeouts = Field(Timeouts(), description="how long a state may last")
+    limits: Limits = Field(Limits(), description="what a peer may take, at most")
+
+
+_URL_FORMS = (
+    "write redis://host:6379/0, rediss://host:6379/0, unix:///path/to/socket, "
+    "sentinel://host:26379,host:26379/name or embedded:"
+)
+
+
+def _redis_url(value: str) -> str:
+    if value == "embedded:":
+        return value
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        raise ValueError(f"not a URL; {_URL_FORMS}") from None
+    if url.scheme == "cluster":
+        raise ValueError("cluster:// is not supported yet; use redis:// or sentinel://")
+    check = _URL_CHECKS.get(url.scheme)
+    if check is None:
+        raise ValueError(f"not a scheme of Redis: {url.scheme or 'none'!r}; {_URL_FORMS}")
+    if ":" in url.netloc.rpartition("@")[0]:
+        raise ValueError("a password must not stand in the URL; put it in redis.password_file")
+    check(url)
+    return value
+
+
+def _check_server(url: SplitResult) -> None:
+    try:
+        host, _port = url.hostname, url.port
+    except ValueError:
+        raise ValueError(f"not a port; {_URL_FORMS}") from None
+    if not host:
+        raise ValueError(f"no host in the URL; {_URL_FORMS}")
+    if not re.fullmatch(r"/?\d*", url.path):
+        raise ValueError("the path of the URL is the number of the database, such as /0")
+
+
+def _check_socket(url: SplitResult) -> None:
+    if url.netloc.rpartition("@")[2] or not url.path.startswith("/"):
+        raise ValueError("the socket needs an absolute path: unix:///run/redis/redis.sock")
+
+
+def _check_sentinel(url: SplitResult) -> None:
+    hosts = url.netloc.rpartition("@")[2].split(",")
+    if not all(re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?", host) for host in hosts):
+        raise ValueError("the sentinels are host:port, separated by commas")
+    if not re.fullmatch(r"/[^/]+(/\d+)?", url.path):
+        raise ValueError("name the primary: sentinel://host:26379,host:26379/name or …/name/0")
+
+
+_URL_CHECKS = {
+    "redis": _check_server,
+    "rediss": _check_server,
+    "unix": _check_socket,
+    "sentinel": _check_sentinel,
+}
+
+
+class RedisConfig(Model):
+    """The index: where blocks, approvals and the registry are looked up."""
+
+    url: Annotated[str, AfterValidator(_redis_url)] = Field(
+        description="redis://, rediss:// (TLS), unix://, sentinel:// or embedded: (its own)"
+    )
+    prefix: Annotated[str, Field(pattern=r"^[^\s{}]{0,64}$")] = Field(
+        "", description="what all keys begin with; no blanks, no braces"
+    )
+    deadline: Annotated[Span, Field(le=timedelta(seconds=1))] = Field(
+        timedelta(milliseconds=50),
+        description="for a look-up; then on_error decides. Senders resend after 2s, so 1s at most",
+    )
+    password_file: Path | None = Field(
+        None, description="a file that holds the password; relative to the configuration file"
+    )
+
+    def password(self) -> str | None:
+        """Read the password; None where no file is named. Raises ConfigError."""
+        if self.password_file is None:
+            return None
+        place = Place(str(self.password_file))
+        try:
+            secret = self.password_file.read_text(encoding="utf-8").strip("\r\n")
+        except OSError as error:
+            raise ConfigError.at(place, f"cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError.at(place, "a password must be UTF-8 text") from None
+        if not secret:
+            raise ConfigError.at(place, "the file is empty; it must hold the password")
+        return secret
+
+
+class LogConfig(Model):
+    """What is logged to standard output."""
+
+    format: Literal["json", "console"] = Field(
+        "json", description="json: one object a line; console: for people"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="the least that is logged"
+    )
+    decisions: Annotated[str, Field(pattern=r"^(refused|all|sample:[1-9]\d{0,8})$")] = Field(
+        "refused", description="which verdicts: refused, all, or one in N: sample:N"
+    )
+
+
+class Config(Model):
+    """`smsfilter.yaml`."""
+
+    proxy: ProxyConfig = Field(description="the SMS path")
+    redis: RedisConfig = Field(description="where blocks, approvals and the registry are looked up")
+    state_dir: Path = Field(
+        Path("/var/lib/smsfilter"),
+        description="for the pid file and the embedded server; relative to the configuration file",
+    )
+    log: LogConfig = Field(LogConfig(), description="what is logged to standard output")
+
+
+def open_config(
+    path: Path | str, environ: Mapping[str, str] | None = None
+) -> tuple[Config, Document]:
+    """Load the configuration as `load_config` does, with the places of what it says."""
+    path = Path(path)
+    document = read_document(path)
+    document.override(os.environ if environ is None else environ)
+    config = document.validate(Config)
+    base = path.absolute().parent
+    proxy = config.proxy.model_copy(update={"policy": base / config.proxy.policy})
+    redis, secret = config.redis, config.redis.password_file
+    if secret is not None:
+        redis = redis.model_copy(update={"password_file": base / secret})
+        redis.password()  # a file that cannot be read is found now, not at the first reconnect
+    update = {"proxy": proxy, "redis": redis, "state_dir": base / config.state_dir}
+    return config.model_copy(update=update), document
+
+
+def load_config(path: Path | str, environ: Mapping[str, str] | None = None) -> Config:
+    """Read `smsfilter.yaml`; paths in it are made absolute, relative to it. Raises ConfigError."""
+    return open_config(path, environ)[0]
+
+
+def open_policy(path: Path | str) -> tuple[Policy, Document]:
+    """Load the policy as `load_policy` does, with the places of what it says."""
+    document = read_document(Path(path))
+    policy = document.validate(Policy)
+    try:
+        ZoneInfo(policy.timezone)
+    except (KeyError, ValueError, OSError):  # unknown, not a name, the name of a folder
+        near = suggestion(policy.timezone, available_timezones())
+        message = f"no such timezone: {policy.timezone!r}{near or '; one is Asia/Shanghai'}"
+        raise ConfigError.at(document.place(("timezone",)), message) from None
+    return policy, document
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Read the policy file. Raises ConfigError."""
+    return open_policy(path)[0]
