@@ -9,11 +9,11 @@ read from files of their own and never stand in the configuration, the environme
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -28,15 +28,8 @@ from pydantic import (
 )
 
 from smsfilter.rules.policy import Duration, Model, Policy
-from smsfilter.yamlfile import (
-    ConfigError,
-    Document,
-    Place,
-    Problem,
-    load_yaml,
-    read_document,
-    suggestion,
-)
+from smsfilter.wording import suggestion
+from smsfilter.yamlfile import ConfigError, Document, Place, Problem, load_yaml, read_document
 
 __all__ = ["ConfigError", "Document", "Place", "Problem", "load_yaml"]
 
@@ -131,7 +124,19 @@ def _one_worker(value: object) -> int:
     return 1
 
 
-Span = Annotated[Duration, Field(gt=timedelta(0))]
+def _some_time(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+def _one_second_at_most(value: timedelta) -> timedelta:
+    if value > timedelta(seconds=1):
+        raise ValueError("must be 1s or less: senders send again after 2s")
+    return value
+
+
+Span = Annotated[Duration, AfterValidator(_some_time)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -193,60 +198,26 @@ class ProxyConfig(Model):
     limits: Limits = Field(Limits(), description="what a peer may take, at most")
 
 
-_URL_FORMS = (
-    "write redis://host:6379/0, rediss://host:6379/0, unix:///path/to/socket, "
-    "sentinel://host:26379,host:26379/name or embedded:"
+_NODE = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?"
+_REDIS_URL = re.compile(
+    rf"rediss?://{_NODE}(/\d*)?(\?.*)?|unix:///[^?]+(\?.*)?|embedded:"
+    rf"|sentinel://{_NODE}(,{_NODE})*/[^/?]+(/\d+)?(\?.*)?"
 )
 
 
 def _redis_url(value: str) -> str:
-    if value == "embedded:":
-        return value
-    try:
-        url = urlsplit(value)
-    except ValueError:
-        raise ValueError(f"not a URL; {_URL_FORMS}") from None
-    if url.scheme == "cluster":
+    scheme, found, rest = value.partition("://")
+    if scheme == "cluster":
         raise ValueError("cluster:// is not supported yet; use redis:// or sentinel://")
-    check = _URL_CHECKS.get(url.scheme)
-    if check is None:
-        raise ValueError(f"not a scheme of Redis: {url.scheme or 'none'!r}; {_URL_FORMS}")
-    if ":" in url.netloc.rpartition("@")[0]:
-        raise ValueError("a password must not stand in the URL; put it in redis.password_file")
-    check(url)
+    user, at, place = rest.rpartition("@")
+    if ":" in user:
+        raise ValueError("no password in the URL: put it in a file named by redis.password_file")
+    if not _REDIS_URL.fullmatch(scheme + found + place) or (at and scheme == "embedded:"):
+        raise ValueError(
+            "not a URL of a Redis; write redis://host:6379/0, rediss://host:6379/0, "
+            "unix:///path/to/socket, sentinel://host:26379,host:26379/name/0 or embedded:"
+        )
     return value
-
-
-def _check_server(url: SplitResult) -> None:
-    try:
-        host, _port = url.hostname, url.port
-    except ValueError:
-        raise ValueError(f"not a port; {_URL_FORMS}") from None
-    if not host:
-        raise ValueError(f"no host in the URL; {_URL_FORMS}")
-    if not re.fullmatch(r"/?\d*", url.path):
-        raise ValueError("the path of the URL is the number of the database, such as /0")
-
-
-def _check_socket(url: SplitResult) -> None:
-    if url.netloc.rpartition("@")[2] or not url.path.startswith("/"):
-        raise ValueError("the socket needs an absolute path: unix:///run/redis/redis.sock")
-
-
-def _check_sentinel(url: SplitResult) -> None:
-    hosts = url.netloc.rpartition("@")[2].split(",")
-    if not all(re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?", host) for host in hosts):
-        raise ValueError("the sentinels are host:port, separated by commas")
-    if not re.fullmatch(r"/[^/]+(/\d+)?", url.path):
-        raise ValueError("name the primary: sentinel://host:26379,host:26379/name or …/name/0")
-
-
-_URL_CHECKS = {
-    "redis": _check_server,
-    "rediss": _check_server,
-    "unix": _check_socket,
-    "sentinel": _check_sentinel,
-}
 
 
 class RedisConfig(Model):
@@ -258,9 +229,9 @@ class RedisConfig(Model):
     prefix: Annotated[str, Field(pattern=r"^[^\s{}]{0,64}$")] = Field(
         "", description="what all keys begin with; no blanks, no braces"
     )
-    deadline: Annotated[Span, Field(le=timedelta(seconds=1))] = Field(
+    deadline: Annotated[Span, AfterValidator(_one_second_at_most)] = Field(
         timedelta(milliseconds=50),
-        description="for a look-up; then on_error decides. Senders resend after 2s, so 1s at most",
+        description="for a look-up, 1s at most; after it on_error decides",
     )
     password_file: Path | None = Field(
         None, description="a file that holds the password; relative to the configuration file"
@@ -308,32 +279,73 @@ class Config(Model):
     log: LogConfig = Field(LogConfig(), description="what is logged to standard output")
 
 
-def open_config(
-    path: Path | str, environ: Mapping[str, str] | None = None
-) -> tuple[Config, Document]:
-    """Load the configuration as `load_config` does, with the places of what it says."""
-    path = Path(path)
-    document = read_document(path)
-    document.override(os.environ if environ is None else environ)
-    config = document.validate(Config)
-    base = path.absolute().parent
-    proxy = config.proxy.model_copy(update={"policy": base / config.proxy.policy})
-    redis, secret = config.redis, config.redis.password_file
-    if secret is not None:
-        redis = redis.model_copy(update={"password_file": base / secret})
-        redis.password()  # a file that cannot be read is found now, not at the first reconnect
-    update = {"proxy": proxy, "redis": redis, "state_dir": base / config.state_dir}
-    return config.model_copy(update=update), document
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and its policy, with the places of what they say."""
+
+    config: Config
+    policy: Policy
+    config_file: Document
+    policy_file: Document
+
+
+def load(path: Path | str, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read the configuration and the policy that it names; ConfigError holds what is wrong in both.
+
+    The daemon at start and at reload and `smsfilter check` call this, so that they agree.
+    """
+    document = _open_config(Path(path), environ)
+    config, problems = None, []
+    try:
+        config = _config(document, Path(path))
+        policy_path = config.proxy.policy
+    except ConfigError as error:
+        problems += error.problems
+        named = document.get(("proxy", "policy"))
+        policy_path = Path(path).absolute().parent / (named or "policy.yaml")
+    try:
+        policy, policy_file = _policy(policy_path)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if config is None:
+        raise ConfigError(problems)
+    return Loaded(config, policy, document, policy_file)
 
 
 def load_config(path: Path | str, environ: Mapping[str, str] | None = None) -> Config:
     """Read `smsfilter.yaml`; paths in it are made absolute, relative to it. Raises ConfigError."""
-    return open_config(path, environ)[0]
+    return _config(_open_config(Path(path), environ), Path(path))
 
 
-def open_policy(path: Path | str) -> tuple[Policy, Document]:
-    """Load the policy as `load_policy` does, with the places of what it says."""
-    document = read_document(Path(path))
+def load_policy(path: Path | str) -> Policy:
+    """Read the policy file. Raises ConfigError."""
+    return _policy(Path(path))[0]
+
+
+def _open_config(path: Path, environ: Mapping[str, str] | None) -> Document:
+    document = read_document(path)
+    document.override(os.environ if environ is None else environ)
+    return document
+
+
+def _config(document: Document, path: Path) -> Config:
+    config = document.validate(Config)
+    base = path.absolute().parent
+    proxy = config.proxy.model_copy(update={"policy": base / config.proxy.policy})
+    redis = config.redis
+    if redis.password_file is not None:
+        redis = redis.model_copy(update={"password_file": base / redis.password_file})
+        try:  # found now, not at the first reconnect
+            redis.password()
+        except ConfigError as error:
+            place = document.place(("redis", "password_file"))
+            raise ConfigError.at(place, str(error)) from None
+    update = {"proxy": proxy, "redis": redis, "state_dir": base / config.state_dir}
+    return config.model_copy(update=update)
+
+
+def _policy(path: Path) -> tuple[Policy, Document]:
+    document = read_document(path)
     policy = document.validate(Policy)
     try:
         ZoneInfo(policy.timezone)
@@ -342,8 +354,3 @@ def open_policy(path: Path | str) -> tuple[Policy, Document]:
         message = f"no such timezone: {policy.timezone!r}{near or '; one is Asia/Shanghai'}"
         raise ConfigError.at(document.place(("timezone",)), message) from None
     return policy, document
-
-
-def load_policy(path: Path | str) -> Policy:
-    """Read the policy file. Raises ConfigError."""
-    return open_policy(path)[0]

@@ -8,7 +8,6 @@ a rule set that allows everything. All errors of a file are reported at once, as
 of what the files mean.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from smsfilter.wording import explain
 
 try:
     from yaml import CBaseLoader as Loader
@@ -27,6 +28,9 @@ M = TypeVar("M", bound=BaseModel)
 
 DEPTH_MAX = 40
 """No file of ours nests deeper than 8; PyYAML's composer crashes the process at some 10,000."""
+
+OCTETS_MAX = 64 << 20
+"""A registry of 100,000 companies takes some 20 MiB."""
 
 VALUES_MAX = 2_000_000
 """Values after aliases are expanded: a registry of 100,000 companies holds a third of that."""
@@ -114,6 +118,13 @@ class Document:
             else:
                 below[loc[-1]] = text or None
 
+    def get(self, loc: Iterable[int | str]) -> str | None:
+        """Return the text that is written at `loc`, if one is."""
+        found = self.data
+        for part in loc:
+            found = found.get(part) if isinstance(found, dict) else None
+        return found if isinstance(found, str) else None
+
     def place(self, loc: Iterable[int | str], *, key: bool = False) -> Place:
         """Where `loc` is written, or what is next above it; `key` prefers the key's place.
 
@@ -152,7 +163,7 @@ class Document:
             if place in seen and kind not in ("missing", "extra_forbidden"):
                 continue
             seen.add(place)
-            yield Problem(*place, _explain(detail, schema))
+            yield Problem(*place, explain(detail, schema))
 
     def _problem(self, place: Place, message: str) -> None:
         self._problems.append(Problem(*place, message))
@@ -247,9 +258,12 @@ def read_document(source: Path | str) -> Document:
         return Document("<text>", source)
     file = str(source)
     try:
-        octets = source.read_bytes()
+        with source.open("rb") as opened:
+            octets = opened.read(OCTETS_MAX + 1)
     except OSError as error:
         raise ConfigError.at(Place(file), f"cannot be read: {error.strerror}") from None
+    if len(octets) > OCTETS_MAX:
+        raise ConfigError.at(Place(file), f"is longer than {OCTETS_MAX >> 20} MiB")
     try:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -261,15 +275,6 @@ def read_document(source: Path | str) -> Document:
             f"octet 0x{octets[error.start]:02x} is not UTF-8; save the file in UTF-8",
         ) from None
     return Document(file, text)
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where one of `known` is near, else the list of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word.lower(), names, n=1)
-    if near:
-        return f"; did you mean '{near[0]}'?"
-    return f"; known here: {', '.join(names)}" if 0 < len(names) <= 30 else ""
 
 
 def _plain(key: yaml.Node) -> str | None:
@@ -313,102 +318,3 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
     since = error.context_mark
     begun = f" that begins in line {since.line + 1}" if where and since else ""
     return f"not YAML: {problem}{where}{begun}"
-
-
-# What pydantic says, in words for people who do not know pydantic. {input} is what was written.
-_MESSAGES = {
-    "missing": "'{name}' is missing{about}",
-    "extra_forbidden": "unknown key '{name}'{near}",
-    "union_tag_not_found": "'{tag_name}' is missing, which says what this is",
-    "union_tag_invalid": "unknown {tag_name} {tag!r}{near}",
-    "literal_error": "{input!r} is not allowed here: write {expected}{near}",
-    "enum": "{input!r} is not allowed here: write {expected}{near}",
-    "string_pattern_mismatch": "{input!r} does not have the form {pattern}{about}",
-    "int_parsing": "{input!r} is not a whole number",
-    "int_type": "{input!r} is not a whole number",
-    "value_error": "{error}",
-    "model_type": "must be a section with keys below it",
-    "model_attributes_type": "must be a section with keys below it",
-    "dict_type": "must be a section with keys below it",
-    "tuple_type": "must be a list, such as [a, b]",
-    "list_type": "must be a list, such as [a, b]",
-    "set_type": "must be a list, such as [a, b]",
-    "frozen_set_type": "must be a list, such as [a, b]",
-    "string_type": "must be a single value",
-}
-
-
-def _explain(detail: Any, schema: dict[str, Any]) -> str:
-    loc, kind, ctx = detail["loc"], detail["type"], detail.get("ctx", {})
-    if loc and loc[-1] == "[key]":
-        loc = loc[:-1]
-    name = str(loc[-1]) if loc else "the file"
-    value = detail["input"]
-    if value is None and kind != "missing":
-        return "nothing is written here; remove the key for its default, or put the text in quotes"
-    words = {
-        "name": name,
-        "input": value if len(str(value)) <= 60 else f"{str(value)[:57]}…",
-        "about": "",
-        "near": "",
-        "tag_name": str(ctx.get("discriminator", "")).strip("'"),
-        **ctx,
-    }
-    if kind in ("missing", "string_pattern_mismatch"):
-        about = _at(schema, loc).get("description")
-        words["about"] = f": {about}" if about else ""
-    elif kind == "extra_forbidden":
-        words["near"] = suggestion(name, _at(schema, loc[:-1]).get("properties", {}))
-    elif kind == "union_tag_invalid":
-        words["near"] = suggestion(str(ctx["tag"]), _quoted(ctx["expected_tags"]))
-    elif kind in ("literal_error", "enum"):
-        near = difflib.get_close_matches(str(value).lower(), _quoted(ctx["expected"]), n=1)
-        words["near"] = f"; did you mean '{near[0]}'?" if near else ""
-    if kind in _MESSAGES:
-        return _MESSAGES[kind].format(**words)
-    said = detail["msg"].replace("Input should be", "must be").replace("should", "must")
-    return f"{words['input']!r}: {said}" if isinstance(value, str | int) else said
-
-
-def _quoted(text: str) -> list[str]:
-    """Take the words out of pydantic's `'a', 'b' or 'c'`."""
-    return text.split("'")[1::2]
-
-
-def _at(schema: dict[str, Any], loc: Loc) -> dict[str, Any]:
-    """Find the JSON Schema of what stands at `loc`, tags of unions skipped; {} where unknown."""
-    found = [schema]
-    for part in loc:
-        below = [nxt for one in found for nxt in _below(schema, one, part)]
-        found = below or found
-    described = [_resolved(schema, one) | one for one in found]
-    merged: dict[str, Any] = {}
-    for one in (choice for top in described for choice in _choices(schema, top)):
-        properties = merged.get("properties", {}) | one.get("properties", {})
-        merged = one | merged | {"properties": properties}
-    return merged
-
-
-def _resolved(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    name = schema.get("$ref", "").rpartition("/")[2]
-    found: dict[str, Any] = root["$defs"][name] if name else schema
-    return found
-
-
-def _choices(root: dict[str, Any], schema: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    schema = _resolved(root, schema) | {k: v for k, v in schema.items() if k != "$ref"}
-    yield schema
-    for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        yield from _choices(root, one)
-
-
-def _below(root: dict[str, Any], schema: dict[str, Any], part: int | str) -> Iterable[Any]:
-    for one in _choices(root, schema):
-        if isinstance(part, int):
-            below = one.get("items")
-        else:
-            tags = one.get("discriminator", {}).get("mapping", {})
-            tagged = {"$ref": tags[part]} if part in tags else None
-            below = one.get("properties", {}).get(part) or tagged or one.get("additionalProperties")
-        if isinstance(below, dict):
-            yield below
