@@ -1,0 +1,260 @@
+"""How a Redis is reached: what stands between an address and a conversation.
+
+Makes of an address what the two kinds of user need: a redis-py client for everything that is not
+on the message path, and the socket, TLS context and first commands for the raw pipelined
+connection that is. For Sentinel the master is asked for at each connection, so that a failover
+is followed. Errors are said in one line, without secrets.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+
+from smsfilter.store.address import RedisAddress, Tls, parse_url
+from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
+
+__all__ = [
+    "ConnectError",
+    "Endpoint",
+    "RedisAddress",
+    "RedisRefused",
+    "Tls",
+    "client",
+    "connected",
+    "dial",
+    "endpoint",
+    "greeting",
+    "parse_url",
+    "refused",
+    "ssl_context",
+]
+
+CONNECT_TIMEOUT_S: Final = 3.0
+COMMAND_TIMEOUT_S: Final = 5.0
+SENTINEL_TIMEOUT_S: Final = 1.0  # each sentinel of the list has this long
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+class Endpoint(NamedTuple):
+    """Where to connect to: the UNIX socket at `path` if there is one, else host and port."""
+
+    host: str
+    port: int
+    path: str
+
+
+class ConnectError(Exception):
+    """Redis was not reached, or failed on the way; `str()` is one line for people."""
+
+
+class RedisRefused(ConnectError):  # noqa: N818 - what happened
+    """Redis is there and refuses: a password, user or certificate, which no waiting cures."""
+
+
+# --- the raw connection ----------------------------------------------------------------------
+
+
+async def endpoint(address: RedisAddress) -> Endpoint:
+    """Where to connect to now: fixed, but for Sentinel, which is asked for the master's place.
+
+    Raises the built-in ConnectionError when no sentinel names a living master.
+    """
+    if not address.sentinel:
+        return Endpoint(*(address.nodes[0] if address.nodes else ("", 0)), address.path)
+    sentinel = _sentinel(address)
+    try:
+        host, port = await sentinel.discover_master(address.service)
+    except MasterNotFoundError as error:
+        raise ConnectionError(str(error)) from None
+    except ResponseError as error:
+        raise ConnectionError(f"a sentinel answers: {error}") from None
+    finally:
+        for node in sentinel.sentinels:
+            await node.aclose()
+    return Endpoint(host, port, "")
+
+
+def ssl_context(address: RedisAddress) -> ssl.SSLContext | None:
+    """Return a TLS context read from the files now, or None for a connection without TLS.
+
+    Raises RedisRefused when the files cannot be used.
+    """
+    tls = address.tls
+    if tls is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_certs)
+        if tls.certfile:
+            context.load_cert_chain(tls.certfile, tls.keyfile)
+    except OSError as error:  # ssl.SSLError is one
+        files = ", ".join(filter(None, (tls.ca_certs, tls.certfile, tls.keyfile)))
+        raise RedisRefused(f"redis at {address}: {_why(error)}: {files}") from None
+    context.check_hostname = tls.check_hostname
+    context.verify_mode = ssl.VerifyMode[f"CERT_{tls.cert_reqs.upper()}"]
+    return context
+
+
+async def dial(address: RedisAddress, factory: Callable[[], P]) -> tuple[asyncio.BaseTransport, P]:
+    """Open one raw connection (TLS included) with `factory`'s protocol on it.
+
+    Raises OSError (TimeoutError is one) when Redis is not reached, and RedisRefused when TLS
+    finds the other side, or our own files, wrong. `greeting` is what has to be sent first.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        host, port, path = await endpoint(address)
+        if path:
+            return await loop.create_unix_connection(factory, path)
+        try:
+            context = await asyncio.to_thread(ssl_context, address)  # reads a CA store: slow
+            return await loop.create_connection(factory, host, port, ssl=context)
+        except ssl.SSLEOFError:
+            raise  # it went away in the middle
+        except ssl.SSLError as error:
+            raise RedisRefused(f"redis at {address}: {_why(error)}") from error
+
+
+def greeting(address: RedisAddress, name: str = "smsfilter") -> list[tuple[bytes, ...]]:
+    """Return the commands that a raw connection sends first; each of them must succeed.
+
+    HELLO takes user, password and the name for CLIENT LIST in one step, and, unlike CLIENT
+    SETNAME, is open to a user whom the ACL allows nothing but the look-ups.
+    """
+    entry: tuple[bytes, ...] = ()
+    if address.username or address.password is not None:
+        entry = (
+            b"AUTH",
+            (address.username or "default").encode(),
+            (address.password or "").encode(),
+        )
+    hello = (b"HELLO", b"2", *entry, b"SETNAME", name.encode())
+    return [hello, (b"SELECT", b"%d" % address.db)] if address.db else [hello]
+
+
+# --- redis-py --------------------------------------------------------------------------------
+
+
+class _MasterClient(Redis):
+    """A client of the master that Sentinel names; closes its connections to the sentinels too."""
+
+    nodes: Sequence[Redis] = ()
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        for node in self.nodes:
+            await node.aclose()
+
+
+def client(address: RedisAddress) -> Redis:
+    """Return a redis-py client; nothing is sent before its first command."""
+    common: dict[str, Any] = {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 1),  # an idle connection that the server closed
+        **_timeouts(COMMAND_TIMEOUT_S),
+    }
+    if address.path:
+        return Redis(unix_socket_path=address.path, **common)
+    if not address.sentinel:
+        host, port = address.nodes[0]
+        return Redis(host=host, port=port, **common, **_tls_arguments(address.tls))
+    sentinel = _sentinel(address)
+    master: _MasterClient = sentinel.master_for(
+        address.service, redis_class=_MasterClient, **common, **_tls_arguments(address.tls)
+    )
+    master.nodes = sentinel.sentinels
+    return master
+
+
+@asynccontextmanager
+async def connected(address: RedisAddress) -> AsyncIterator[Redis]:
+    """Give a client that has reached Redis, for as long as the block runs.
+
+    For `embedded:` the private server is started when none runs, and stopped again. Raises
+    ConnectError or RedisRefused, whose text is one line for people.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            if address.state_dir is not None:
+                await stack.enter_async_context(EmbeddedServer(address.state_dir))
+            redis = client(address)
+            stack.push_async_callback(redis.aclose)
+            await redis.ping()
+        except (RedisError, OSError, EmbeddedError) as error:
+            raise _said(address, error) from error
+        try:
+            yield redis
+        except RedisError as error:
+            raise _said(address, error) from error
+
+
+def _said(address: RedisAddress, error: Exception) -> ConnectError:
+    kind = RedisRefused if refused(error) else ConnectError
+    return kind(f"redis at {address}: {_why(error)}")
+
+
+def refused(error: BaseException) -> bool:
+    """Whether Redis, or TLS, turned us away: a fault of the set-up that no waiting cures."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, AuthenticationError | NoPermissionError):
+            return True
+        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
+            return True
+        if str(link).startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
+            return True
+        link = link.__cause__ or link.__context__
+    return False
+
+
+def _why(error: BaseException) -> str:
+    """Return the reason in one line."""
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _timeouts(command_s: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": command_s,
+        "socket_connect_timeout": min(CONNECT_TIMEOUT_S, command_s),
+        "socket_keepalive": True,
+    }
+
+
+def _tls_arguments(tls: Tls | None) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    return {
+        "ssl": True,
+        "ssl_ca_certs": tls.ca_certs,
+        "ssl_certfile": tls.certfile,
+        "ssl_keyfile": tls.keyfile,
+        "ssl_cert_reqs": tls.cert_reqs,
+        "ssl_check_hostname": tls.check_hostname,
+    }
+
+
+def _sentinel(address: RedisAddress) -> Sentinel:
+    entry = {
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),  # the next sentinel is the second try
+        **_timeouts(SENTINEL_TIMEOUT_S),
+        **_tls_arguments(address.tls),
+    }
+    return Sentinel(address.nodes, sentinel_kwargs=entry)  # type: ignore[no-untyped-call]
