@@ -1,0 +1,131 @@
+"""Fixtures: a Redis per worker, an SMSC, and sites with the real daemon.
+
+Heavy modules are imported inside the fixtures: the tests of the protocol and of the rules run on
+interpreters where only pytest, hypothesis and pydantic are installed, and load this file too.
+Each pytest-xdist worker has a Redis of its own; its database is emptied before every test that
+uses it. Nothing here touches a Redis that was on the machine before.
+"""
+
+# ruff: noqa: PLC0415 - see above
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import redis
+
+    from tests.fakes.redis_server import RedisServer
+    from tests.fakes.site import Site
+    from tests.fakes.smsc import FakeSMSC
+
+MakeRedis = Callable[..., "RedisServer"]
+MakeSite = Callable[..., Awaitable["Site"]]
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> "Iterator[RedisServer]":
+    """The worker's Redis: shared by its tests, so neither to be killed nor reconfigured."""
+    from tests.fakes.redis_server import RedisServer
+
+    server = RedisServer.started()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_client(redis_server: "RedisServer") -> "Iterator[redis.Redis]":
+    """A client of the worker's Redis, which is empty."""
+    with contextlib.closing(redis_server.connect()) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def make_redis() -> Iterator[MakeRedis]:
+    """Makes Redis servers of the test's own: `make_redis(["--maxmemory", "1mb"], password=…)`."""
+    from tests.fakes.redis_server import RedisServer
+
+    with contextlib.ExitStack() as stack:
+
+        def make(*arguments: Any, **options: Any) -> RedisServer:
+            server = RedisServer(*arguments, **options)
+            stack.callback(server.close)
+            server.start()
+            return server
+
+        yield make
+
+
+@pytest.fixture
+def own_redis(make_redis: MakeRedis) -> "RedisServer":
+    """A Redis of the test's own: to kill, freeze, empty, restart."""
+    return make_redis()
+
+
+@pytest.fixture
+async def smsc() -> "AsyncIterator[FakeSMSC]":
+    """A scripted SMSC in good health."""
+    from tests.fakes.smsc import FakeSMSC
+
+    smsc = await FakeSMSC.start()
+    yield smsc
+    await smsc.stop()
+
+
+@pytest.fixture
+async def make_site(
+    tmp_path: Path, redis_server: "RedisServer", request: pytest.FixtureRequest
+) -> AsyncIterator[MakeSite]:
+    """Makes sites: `await make_site(…)` with any of
+
+    smsc=       a FakeSMSC; by default one of the site's own
+    redis=      a RedisServer (`own_redis`); by default the worker's, emptied
+    policy=     what differs from the default policy, as nested dicts
+    config=     what differs from the default configuration, as nested dicts
+    registry=   another registry; None for none at all
+    approved=   {company: sources}; by default acme and bravo for everything
+    index_ready=False   leave the epoch out
+    started=False       do not start the daemon; wait=False: do not wait until it listens
+    wrapper=    a command in front of the daemon's, such as ("prlimit", "--nofile=64")
+    env=        environment variables for it
+    """
+    from tests.fakes.site import Site
+    from tests.fakes.smsc import FakeSMSC
+
+    names = (f"site{number}" for number in itertools.count(1))
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(
+            *,
+            smsc: FakeSMSC | None = None,
+            redis: RedisServer | None = None,
+            started: bool = True,
+            wait: bool = True,
+            **options: Any,
+        ) -> Site:
+            if redis is None:
+                redis = redis_server
+                request.getfixturevalue("redis_client")
+            if smsc is None:
+                smsc = await FakeSMSC.start()
+                stack.push_async_callback(smsc.stop)
+            site = Site(tmp_path / next(names), redis, smsc, **options)
+            if redis.process is not None:
+                await site.fill()
+            stack.push_async_callback(site.close)
+            if started:
+                await site.start(wait=wait)
+            return site
+
+        yield make
+
+
+@pytest.fixture
+async def site(make_site: MakeSite) -> "Site":
+    """The default site, started: see REGISTRY and APPROVED in tests/fakes/site.py."""
+    return await make_site()

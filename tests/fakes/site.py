@@ -1,0 +1,467 @@
+"""One installation: configuration files, a filled Redis, an SMSC, and the real daemon between.
+
+The daemon is a subprocess started as an operator starts it, told everything by files, and asked
+everything by its log lines and its admin port. Whatever a test did to it, at the end it must have
+stopped when told to, with status 0, without an unhandled exception and without a traceback: a
+test that passes beside a crash would be worth nothing. No method sleeps; each waits for an event
+and says what it saw instead.
+"""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import redis.asyncio
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from smsfilter.rules.senders import RegistryFile
+from smsfilter.store import lint
+from smsfilter.store import registry as store_registry
+from tests.fakes.changes import TIMEOUT_S, Changes
+from tests.fakes.esme import FakeESME
+from tests.fakes.process import tethered
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.smsc import FakeSMSC
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 20.0  # an interpreter and its imports, on cores that others use too
+STOP_TIMEOUT_S = 15.0
+
+REGISTRY: dict[str, Any] = {
+    "companies": {
+        "acme": {
+            "name": "Acme Trading",
+            "accounts": ["acme", "acme2"],
+            "sources": ["10657555", {"prefix": "106905551"}],
+            "headers": ["ACME", "某公司"],
+            "signatures": ["某公司"],
+        },
+        "bravo": {
+            "name": "Bravo Retail",
+            "accounts": ["bravo"],
+            "sources": ["10658888"],
+            "headers": ["BRAVO"],
+        },
+        "charlie": {
+            "name": "Charlie Loans",
+            "accounts": ["charlie"],
+            "sources": ["10659999"],
+        },
+    },
+    "resellers": {"resell7": {"may_send_for": ["acme", "bravo"]}},
+}
+"""Three companies and a reseller; `charlie` is registered and not approved."""
+
+APPROVED = {"acme": ["*"], "bravo": ["*"]}
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `over` in their places, at any depth."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if nested else value  # type: ignore[arg-type]
+    return result
+
+
+class Answer(NamedTuple):
+    """What the admin port said."""
+
+    status: int
+    body: str
+
+
+class Site:
+    """A directory, a Redis, an SMSC and a daemon. Options are described at `make_site`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        server: RedisServer,
+        smsc: FakeSMSC | None,
+        *,
+        policy: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        registry: Mapping[str, Any] | None = REGISTRY,
+        approved: Mapping[str, Iterable[str]] = APPROVED,
+        index_ready: bool = True,
+        wrapper: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.server = server
+        self._smsc = smsc
+        self.registry = registry
+        self.approved = approved
+        self.index_ready = index_ready
+        self.wrapper = wrapper
+        self.env = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+        self.config_path = directory / "smsfilter.yaml"
+        self.policy_path = directory / "policy.yaml"
+        self.changes = Changes()
+        self.log: list[dict[str, Any]] = []
+        """Every log line so far, parsed."""
+        self.garbled: list[str] = []
+        """Lines on stdout that are no JSON."""
+        self.stderr: list[str] = []
+        self.process: asyncio.subprocess.Process | None = None
+        self.exit_status: int | None = None
+        self._readers: list[asyncio.Task[None]] = []
+        self._esmes: list[FakeESME] = []
+        self._expected_exit: int | None = 0
+        directory.mkdir(parents=True, exist_ok=True)
+        self.write_policy(policy or {})
+        self.write_config(config or {})
+
+    # files
+
+    def write_policy(self, over: Mapping[str, Any]) -> None:
+        """Write policy.yaml: the defaults, and what differs from them."""
+        self._write(self.policy_path, merged({"version": "1"}, over))
+
+    def write_config(self, over: Mapping[str, Any]) -> None:
+        """Write smsfilter.yaml: all ports chosen by the kernel, generous Redis deadline."""
+        smsc = [f"127.0.0.1:{self._smsc.port}"] if self._smsc is not None else ["127.0.0.1:1"]
+        base = {
+            "proxy": {
+                "listen": ["127.0.0.1:0"],
+                "smsc": smsc,
+                "policy": "policy.yaml",
+                "admin": "127.0.0.1:0",
+                "timeouts": {"drain": "1s"},
+            },
+            # Other tests share the cores: a default deadline of 50 ms would be a matter of luck.
+            "redis": {"url": self.server.url, "deadline": "500ms"},
+            "state_dir": str(self.directory / "state"),
+            "log": {"format": "json", "decisions": "all"},
+        }
+        (self.directory / "state").mkdir(exist_ok=True)
+        self._write(self.config_path, merged(base, over))
+
+    def _write(self, path: Path, content: Mapping[str, Any]) -> None:
+        path.write_text(yaml.safe_dump(dict(content), allow_unicode=True), encoding="utf-8")
+
+    # Redis
+
+    async def fill(self) -> None:
+        """Load registry and approvals and declare the index ready, as far as this site has them."""
+        if self.registry is not None:
+            await self.load_registry(self.registry)
+        for company, sources in self.approved.items():
+            self.approve(company, *sources)
+        if self.index_ready:
+            await self.make_index_ready()
+
+    async def load_registry(self, registry: Mapping[str, Any]) -> None:
+        """Replace the registry in Redis, as `smsfilter registry load` does."""
+        async with self._async_client() as client:
+            await store_registry.save(client, "", RegistryFile.model_validate(registry))
+
+    async def make_index_ready(self) -> None:
+        """Write the epoch, as `smsfilter index ready` does."""
+        async with self._async_client() as client:
+            await lint.ready(client, "")
+
+    @contextlib.asynccontextmanager
+    async def _async_client(self) -> Any:
+        client = redis.asyncio.Redis(
+            unix_socket_path=str(self.server.socket_path), password=self.server.password
+        )
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    def block(self, number: str, *companies: str) -> None:
+        """Block companies for a customer, as `redis-cli SADD` does."""
+        self.server.client().sadd(f"block:{{{number}}}", *companies)
+
+    def unblock(self, number: str, *companies: str) -> None:
+        """Take blocks back."""
+        self.server.client().srem(f"block:{{{number}}}", *companies)
+
+    def approve(self, company: str, *sources: str) -> None:
+        """Approve a company's sources (all without any), as `redis-cli SADD` does."""
+        self.server.client().sadd(f"approved:{{{company}}}", *(sources or ("*",)))
+
+    def disapprove(self, company: str) -> None:
+        """Take every approval of a company back."""
+        self.server.client().delete(f"approved:{{{company}}}")
+
+    # the daemon
+
+    @property
+    def smsc(self) -> FakeSMSC:
+        """The SMSC behind the daemon."""
+        assert self._smsc is not None, "this site was made without an SMSC"
+        return self._smsc
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        assert self.process is not None, "the daemon was not started"
+        return self.process.pid
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._port_in("listen")
+
+    @property
+    def admin_port(self) -> int:
+        """The port of metrics and health."""
+        return self._port_in("admin")
+
+    def _port_in(self, field: str) -> int:
+        found = self.logged("listening")
+        assert found, "the daemon does not listen yet"
+        value = found[-1][field]
+        address: str = value if isinstance(value, str) else value[0]
+        return int(address.rpartition(":")[2])
+
+    async def start(self, *, wait: bool = True) -> None:
+        """Start the daemon and, unless told otherwise, wait until it listens."""
+        assert self.process is None or self.exit_status is not None, "the daemon runs already"
+        self.exit_status = None
+        self._expected_exit = 0
+        since = len(self.log)
+        self.process = await asyncio.create_subprocess_exec(
+            *tethered(
+                [
+                    *self.wrapper,
+                    *(sys.executable, "-m", "smsfilter", "proxy", "-c", str(self.config_path)),
+                ]
+            ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.env,
+            cwd=self.directory,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self._readers = [
+            asyncio.create_task(self._read(self.process.stdout, self._take_log_line)),
+            asyncio.create_task(self._read(self.process.stderr, self._take_error_line)),
+            asyncio.create_task(self._reap(self.process)),
+        ]
+        if wait:
+            await self.wait_for_log("listening", since=since, timeout_s=START_TIMEOUT_S)
+
+    async def _read(self, stream: asyncio.StreamReader, take: Any) -> None:
+        while line := await stream.readline():
+            take(line.decode("utf-8", "replace").rstrip("\n"))
+            self.changes.notify()
+
+    def _take_log_line(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            self.garbled.append(line)
+            return
+        self.log.append(entry)
+
+    def _take_error_line(self, line: str) -> None:
+        self.stderr.append(line)
+
+    async def _reap(self, process: asyncio.subprocess.Process) -> None:
+        self.exit_status = await process.wait()
+        self.changes.notify()
+
+    def stop_reading_log(self) -> None:
+        """Take nothing more from its stdout, as a stalled log collector does."""
+        self._readers[0].cancel()
+
+    def read_log_again(self) -> None:
+        """Take up its stdout again where it was left."""
+        assert self.process is not None
+        assert self.process.stdout is not None
+        if self._readers[0].cancelled() or self._readers[0].cancelling():
+            self._readers[0] = asyncio.create_task(
+                self._read(self.process.stdout, self._take_log_line)
+            )
+
+    def signal(self, signum: signal.Signals) -> None:
+        """Send the daemon a signal."""
+        assert self.process is not None
+        self.process.send_signal(signum)
+
+    async def reload(self, policy: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write a new policy if there is one, send SIGHUP, and return what it logged of it."""
+        if policy is not None:
+            self.write_policy(policy)
+        since = len(self.log)
+        self.signal(signal.SIGHUP)
+        return await self.wait_for_log("config_reloaded", "config_rejected", since=since)
+
+    async def wait_exit(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait until the daemon has ended and all its output is read; its exit status."""
+        self.read_log_again()
+        await self.changes.until(
+            lambda: self.exit_status is not None,
+            lambda: f"the end of the daemon\n{self.story()}",
+            timeout_s,
+        )
+        await asyncio.wait_for(asyncio.gather(*self._readers[:2]), TIMEOUT_S)
+        assert self.exit_status is not None
+        return self.exit_status
+
+    async def kill(self) -> None:
+        """End the daemon as kill -9 does."""
+        self._expected_exit = -signal.SIGKILL
+        self.signal(signal.SIGKILL)
+        await self.wait_exit()
+
+    def expect_exit(self, status: int | None) -> None:
+        """Say what exit status the test provokes; None if it does not matter."""
+        self._expected_exit = status
+
+    async def restart(self) -> None:
+        """Stop the daemon in order and start it again."""
+        await self.stop()
+        await self.start()
+
+    async def stop(self) -> None:
+        """Stop the daemon as systemd does, and hold what must be true of every end."""
+        if self.process is None:
+            return
+        if self.exit_status is None:
+            self.signal(signal.SIGTERM)
+            try:
+                await self.wait_exit()
+            except TimeoutError:
+                self.process.kill()
+                raise
+        status = await self.wait_exit()
+        self.assert_clean()
+        if self._expected_exit is not None:
+            assert status == self._expected_exit, f"exit status {status}\n{self.story()}"
+
+    def assert_clean(self) -> None:
+        """No exception that nobody caught, no traceback, no line that is no log line."""
+        assert not self.logged("unhandled"), self.story()
+        assert not any("Traceback" in line for line in self.stderr), self.story()
+        assert not self.garbled, f"no JSON on stdout: {self.garbled[:5]}"
+
+    async def close(self) -> None:
+        """Close what tests left open, and stop."""
+        for esme in self._esmes:
+            if esme.ended is None:
+                esme.abort()
+        for esme in self._esmes:
+            await esme.wait_ended()
+        try:
+            await self.stop()
+        finally:
+            for reader in self._readers:
+                reader.cancel()
+            await asyncio.gather(*self._readers, return_exceptions=True)
+
+    # senders
+
+    async def connect(self, **options: Any) -> FakeESME:
+        """An ESME that has connected and not bound, closed at the end of the test."""
+        esme = await FakeESME.connect(self.port, **options)
+        self._esmes.append(esme)
+        return esme
+
+    async def esme(self, account: str = "acme", kind: str = "trx", **fields: Any) -> FakeESME:
+        """An ESME that is bound as `account`."""
+        return await (await self.connect()).bound(kind, account, **fields)
+
+    # what it says
+
+    def logged(self, *events: str, since: int = 0, **fields: Any) -> list[dict[str, Any]]:
+        """The log lines of these events that have these fields."""
+        return [
+            line
+            for line in self.log[since:]
+            if line.get("event") in events
+            and all(line.get(name) == value for name, value in fields.items())
+        ]
+
+    async def wait_for_log(
+        self, *events: str, since: int = 0, timeout_s: float = TIMEOUT_S, **fields: Any
+    ) -> dict[str, Any]:
+        """Wait for a log line of one of these events with these fields; the last of them."""
+
+        def found() -> list[dict[str, Any]]:
+            lines = self.logged(*events, since=since, **fields)
+            if not lines and self.exit_status is not None:
+                raise AssertionError(f"the daemon ended with {self.exit_status}\n{self.story()}")
+            return lines
+
+        wanted = "/".join(events) + (f" with {fields}" if fields else "")
+        lines = await self.changes.until(
+            found, lambda: f"log line {wanted}\n{self.story()}", timeout_s
+        )
+        return lines[-1]
+
+    def story(self) -> str:
+        """The last of what the daemon wrote, for the message of a failing test."""
+        lines = [json.dumps(line, ensure_ascii=False) for line in self.log[-15:]]
+        return "\n".join(["--- log", *lines, "--- stderr", *self.stderr[-40:]])
+
+    async def get(self, path: str) -> Answer:
+        """Ask the admin port."""
+        port = self.admin_port
+
+        def ask() -> Answer:
+            with contextlib.closing(
+                http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
+            ) as connection:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                return Answer(response.status, response.read().decode())
+
+        return await asyncio.to_thread(ask)
+
+    async def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """All metrics: (name, sorted labels) → value."""
+        answer = await self.get("/metrics")
+        assert answer.status == 200, answer
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(answer.body)
+            for sample in family.samples
+        }
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over every sample that has these labels; 0 without one."""
+        wanted = set(labels.items())
+        return sum(
+            value
+            for (found, pairs), value in (await self.metrics()).items()
+            if found == name and wanted <= set(pairs)
+        )
+
+    async def wait_ready(self, ready: bool = True, timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until the log has said `ready`, or `not_ready`."""
+        await self.wait_for_log("ready" if ready else "not_ready", timeout_s=timeout_s)
+
+    # what it uses
+
+    def rss_kib(self) -> int:
+        """Resident memory of the daemon."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise AssertionError("no VmRSS")
+
+    def cpu_s(self) -> float:
+        """CPU seconds the daemon has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def descriptors(self) -> int:
+        """Open file descriptors of the daemon."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
