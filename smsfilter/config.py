@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
@@ -32,6 +33,8 @@ from smsfilter.wording import suggestion
 from smsfilter.yamlfile import ConfigError, Document, Place, Problem, load_yaml, read_document
 
 __all__ = ["ConfigError", "Document", "Place", "Problem", "load_yaml"]
+
+_T = TypeVar("_T")
 
 
 class Address(NamedTuple):
@@ -80,7 +83,16 @@ def _source_address(value: str) -> str:
         raise ValueError("not an IP address of this machine, such as 192.0.2.10") from None
 
 
-class _Peer(Model):
+class _Section(Model):
+    model_config = ConfigDict(validate_default=True)
+
+
+def _default(text: str, description: str) -> Any:
+    """Return a field whose default is said as in the file; validated as if it stood there."""
+    return Field(text, description=description)
+
+
+class _Peer(_Section):
     """A TCP end that may be written as its address alone."""
 
     @model_validator(mode="before")
@@ -114,8 +126,14 @@ class Upstream(_Peer):
     )
 
 
-def _one_or_more(value: object) -> object:
+def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) and value else value
+
+
+def _some(value: tuple[_T, ...]) -> tuple[_T, ...]:
+    if not value:
+        raise ValueError("needs one or more addresses")
+    return value
 
 
 def _one_worker(value: object) -> int:
@@ -140,28 +158,24 @@ Span = Annotated[Duration, AfterValidator(_some_time)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class Timeouts(Model):
+class Timeouts(_Section):
     """How long one state of a connection may last."""
 
-    bind: Span = Field(timedelta(seconds=10), description="from the connection to the whole bind")
-    connect: Span = Field(timedelta(seconds=3), description="for the SMSC to take a connection")
-    partial: Span = Field(timedelta(seconds=30), description="for the rest of a PDU to arrive")
-    unread: Span = Field(
-        timedelta(seconds=30), description="for a peer that takes no octet of what is sent to it"
+    bind: Span = _default("10s", "from the connection to the whole bind")
+    connect: Span = _default("3s", "for the SMSC to take a connection")
+    partial: Span = _default("30s", "for the rest of a PDU to arrive")
+    unread: Span = _default("30s", "for a peer that takes no octet of what is sent to it")
+    response: Span = _default(
+        "300s",
+        "for the SMSC's answer to the oldest request; then both ends are closed",
     )
-    response: Span = Field(
-        timedelta(seconds=300),
-        description="for the SMSC's answer to the oldest request; then both ends are closed",
+    idle: Duration = _default(
+        "0s", "for a bound session without a PDU; 0s: for ever, which is legal"
     )
-    idle: Duration = Field(
-        timedelta(0), description="for a bound session without a PDU; 0s: for ever, which is legal"
-    )
-    drain: Duration = Field(
-        timedelta(seconds=10), description="for answers that are open when the program is stopped"
-    )
+    drain: Duration = _default("10s", "for answers that are open when the program is stopped")
 
 
-class Limits(Model):
+class Limits(_Section):
     """What one peer may take, at most."""
 
     pdu: Annotated[int, Field(ge=16, le=1 << 24)] = Field(
@@ -175,14 +189,16 @@ class Limits(Model):
     sessions: Count = Field(10_000, description="connections in all")
 
 
-class ProxyConfig(Model):
+class ProxyConfig(_Section):
     """The SMS path: `smsfilter proxy`."""
 
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(_one_or_more), Field(min_length=1)] = (
-        Field(description='where ESMEs connect, such as ["0.0.0.0:2775"]')
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(_listed), AfterValidator(_some)] = Field(
+        description='where ESMEs connect, such as ["0.0.0.0:2775"]',
+        json_schema_extra={"minItems": 1},
     )
-    smsc: Annotated[tuple[Upstream, ...], BeforeValidator(_one_or_more), Field(min_length=1)] = (
-        Field(description='the SMSCs, tried in order, such as ["192.0.2.1:2775"]')
+    smsc: Annotated[tuple[Upstream, ...], BeforeValidator(_listed), AfterValidator(_some)] = Field(
+        description='the SMSCs, tried in order, such as ["192.0.2.1:2775"]',
+        json_schema_extra={"minItems": 1},
     )
     workers: Annotated[int, BeforeValidator(_one_worker)] = Field(
         1, description="processes of the SMS path; only 1 is supported yet"
@@ -190,9 +206,9 @@ class ProxyConfig(Model):
     policy: Path = Field(
         Path("policy.yaml"), description="the policy file; relative to the configuration file"
     )
-    admin: TCPAddress | None = Field(
-        Address("127.0.0.1", 9775),
-        description="where /metrics, /livez, /readyz and /status are served; null: nowhere",
+    admin: TCPAddress | None = _default(
+        "127.0.0.1:9775",
+        "where /metrics, /livez, /readyz and /status are served; null: nowhere",
     )
     timeouts: Timeouts = Field(Timeouts(), description="how long a state may last")
     limits: Limits = Field(Limits(), description="what a peer may take, at most")
@@ -209,10 +225,10 @@ def _redis_url(value: str) -> str:
     scheme, found, rest = value.partition("://")
     if scheme == "cluster":
         raise ValueError("cluster:// is not supported yet; use redis:// or sentinel://")
-    user, at, place = rest.rpartition("@")
+    user, _, place = rest.rpartition("@")
     if ":" in user:
         raise ValueError("no password in the URL: put it in a file named by redis.password_file")
-    if not _REDIS_URL.fullmatch(scheme + found + place) or (at and scheme == "embedded:"):
+    if not _REDIS_URL.fullmatch(scheme + found + place):
         raise ValueError(
             "not a URL of a Redis; write redis://host:6379/0, rediss://host:6379/0, "
             "unix:///path/to/socket, sentinel://host:26379,host:26379/name/0 or embedded:"
@@ -220,7 +236,7 @@ def _redis_url(value: str) -> str:
     return value
 
 
-class RedisConfig(Model):
+class RedisConfig(_Section):
     """The index: where blocks, approvals and the registry are looked up."""
 
     url: Annotated[str, AfterValidator(_redis_url)] = Field(
@@ -229,9 +245,9 @@ class RedisConfig(Model):
     prefix: Annotated[str, Field(pattern=r"^[^\s{}]{0,64}$")] = Field(
         "", description="what all keys begin with; no blanks, no braces"
     )
-    deadline: Annotated[Span, AfterValidator(_one_second_at_most)] = Field(
-        timedelta(milliseconds=50),
-        description="for a look-up, 1s at most; after it on_error decides",
+    deadline: Annotated[Span, AfterValidator(_one_second_at_most)] = _default(
+        "50ms",
+        "for a look-up, 1s at most; after it on_error decides",
     )
     password_file: Path | None = Field(
         None, description="a file that holds the password; relative to the configuration file"
@@ -253,7 +269,7 @@ class RedisConfig(Model):
         return secret
 
 
-class LogConfig(Model):
+class LogConfig(_Section):
     """What is logged to standard output."""
 
     format: Literal["json", "console"] = Field(
@@ -267,7 +283,7 @@ class LogConfig(Model):
     )
 
 
-class Config(Model):
+class Config(_Section):
     """`smsfilter.yaml`."""
 
     proxy: ProxyConfig = Field(description="the SMS path")
