@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -236,18 +237,20 @@ _SERVICE_PREFIXES: Final = {"86": ("10", "12", "95", "96")}
 _SEPARATORS: Final = str.maketrans("", "", " -.()+")
 _NUMBER: Final = re.compile(r"\d{7,}")  # shorter ones are nobody's telephone
 _DIGIT: Final = re.compile(r"\d")
-_SHOWN_MAX: Final = 64
+_E164_MAX: Final = 15
+_SHOWN_MAX: Final = 64  # the longest address of data_sm (SMPP v3.4 §4.7.1)
 
 
 def mask_destination(destination: str | bytes) -> str:
     """Give a customer's number as it may be shown; of what is no number only the shape."""
     text = _text(destination)
-    digits = text.translate(_SEPARATORS)
-    if digits.isascii() and digits.isdigit():
+    digits = text if text.isdigit() else text.translate(_SEPARATORS)
+    if len(digits) <= _E164_MAX and digits.isascii() and digits.isdigit():
         return mask(digits)
     return _DIGIT.sub("*", text)[:_SHOWN_MAX]
 
 
+@lru_cache(maxsize=4096)  # the same few over and over
 def mask_source(source: str | bytes, country_code: str = "86") -> str:
     """Give a source as it may be shown: names and service codes plain, telephone numbers masked."""
     text = _text(source)
