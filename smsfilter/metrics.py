@@ -29,6 +29,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
+from smsfilter.smpp.session import State
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -36,7 +37,7 @@ SECONDS_BOUNDS: Final = (
     *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
 )
-SESSION_STATES: Final = ("open", "binding", "bound_tx", "bound_rx", "bound_trx", "unbound")
+SESSION_STATES: Final = tuple(state.name.lower() for state in State if state is not State.CLOSED)
 BIND_REASONS: Final = (
     Reason.ALREADY_BOUND,
     Reason.SMSC_UNAVAILABLE,
