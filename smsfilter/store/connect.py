@@ -7,6 +7,7 @@ is followed. Errors are said in one line, without secrets.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,17 +17,17 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from smsfilter.store.address import RedisAddress, Tls, parse_url
 from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 
 __all__ = [
-    "ConnectError",
     "Endpoint",
     "RedisAddress",
     "RedisRefused",
     "Tls",
+    "Unreachable",
     "client",
     "connected",
     "dial",
@@ -52,11 +53,11 @@ class Endpoint(NamedTuple):
     path: str
 
 
-class ConnectError(Exception):
+class Unreachable(Exception):  # noqa: N818 - what happened
     """Redis was not reached, or failed on the way; `str()` is one line for people."""
 
 
-class RedisRefused(ConnectError):  # noqa: N818 - what happened
+class RedisRefused(Unreachable):
     """Redis is there and refuses: a password, user or certificate, which no waiting cures."""
 
 
@@ -66,19 +67,19 @@ class RedisRefused(ConnectError):  # noqa: N818 - what happened
 async def endpoint(address: RedisAddress) -> Endpoint:
     """Where to connect to now: fixed, but for Sentinel, which is asked for the master's place.
 
-    Raises the built-in ConnectionError when no sentinel names a living master.
+    Raises the built-in ConnectionError when no sentinel names a living master, and RedisRefused
+    when one does not let us in.
     """
     if not address.sentinel:
         return Endpoint(*(address.nodes[0] if address.nodes else ("", 0)), address.path)
-    sentinel = _sentinel(address)
+    sentinels = _sentinels(address)
     try:
-        host, port = await sentinel.discover_master(address.service)
+        host, port = await sentinels.discover_master(address.service)
     except MasterNotFoundError as error:
-        raise ConnectionError(str(error)) from None
-    except ResponseError as error:
-        raise ConnectionError(f"a sentinel answers: {error}") from None
+        kind = RedisRefused if refused(error) else ConnectionError
+        raise kind(str(error)) from None
     finally:
-        for node in sentinel.sentinels:
+        for node in sentinels.sentinels:
             await node.aclose()
     return Endpoint(host, port, "")
 
@@ -143,6 +144,29 @@ def greeting(address: RedisAddress, name: str = "smsfilter") -> list[tuple[bytes
 # --- redis-py --------------------------------------------------------------------------------
 
 
+class _Sentinels(Sentinel):
+    """Asks for the master, and says plainly why there is none; redis-py lists its own state."""
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        said: list[str] = []
+        refusal: Exception | None = None
+        for node in list(self.sentinels):
+            place = "{host}:{port}".format_map(node.connection_pool.connection_kwargs)
+            try:
+                masters: Any = await node.sentinel_masters()
+            except (RedisError, OSError) as error:
+                said.append(f"sentinel {place}: {_why(error)}")
+                refusal = error if refused(error) else refusal
+                continue
+            master = masters.get(service_name)
+            if master and self.check_master_state(master, service_name):
+                self.sentinels.remove(node)
+                self.sentinels.insert(0, node)  # asked first the next time
+                return master["ip"], master["port"]
+            said.append(f"sentinel {place}: no living master {service_name}")
+        raise MasterNotFoundError("; ".join(said)) from refusal
+
+
 class _MasterClient(Redis):
     """A client of the master that Sentinel names; closes its connections to the sentinels too."""
 
@@ -169,11 +193,11 @@ def client(address: RedisAddress) -> Redis:
     if not address.sentinel:
         host, port = address.nodes[0]
         return Redis(host=host, port=port, **common, **_tls_arguments(address.tls))
-    sentinel = _sentinel(address)
-    master: _MasterClient = sentinel.master_for(
+    sentinels = _sentinels(address)
+    master: _MasterClient = sentinels.master_for(
         address.service, redis_class=_MasterClient, **common, **_tls_arguments(address.tls)
     )
-    master.nodes = sentinel.sentinels
+    master.nodes = sentinels.sentinels
     return master
 
 
@@ -182,12 +206,13 @@ async def connected(address: RedisAddress) -> AsyncIterator[Redis]:
     """Give a client that has reached Redis, for as long as the block runs.
 
     For `embedded:` the private server is started when none runs, and stopped again. Raises
-    ConnectError or RedisRefused, whose text is one line for people.
+    Unreachable or RedisRefused, whose text is one line for people.
     """
     async with AsyncExitStack() as stack:
         try:
             if address.state_dir is not None:
                 await stack.enter_async_context(EmbeddedServer(address.state_dir))
+            ssl_context(address)  # names the file that cannot be used, as redis-py does not
             redis = client(address)
             stack.push_async_callback(redis.aclose)
             await redis.ping()
@@ -199,8 +224,8 @@ async def connected(address: RedisAddress) -> AsyncIterator[Redis]:
             raise _said(address, error) from error
 
 
-def _said(address: RedisAddress, error: Exception) -> ConnectError:
-    kind = RedisRefused if refused(error) else ConnectError
+def _said(address: RedisAddress, error: Exception) -> Unreachable:
+    kind = RedisRefused if refused(error) else Unreachable
     return kind(f"redis at {address}: {_why(error)}")
 
 
@@ -220,10 +245,13 @@ def refused(error: BaseException) -> bool:
 
 def _why(error: BaseException) -> str:
     """Return the reason in one line."""
+    link: BaseException | None = error
+    while link is not None:  # redis-py wraps what the system said
+        if isinstance(link, OSError) and link.errno and not isinstance(link, ssl.SSLError):
+            return os.strerror(link.errno)
+        link = link.__cause__ or link.__context__
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
-        return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -248,7 +276,7 @@ def _tls_arguments(tls: Tls | None) -> dict[str, Any]:
     }
 
 
-def _sentinel(address: RedisAddress) -> Sentinel:
+def _sentinels(address: RedisAddress) -> _Sentinels:
     entry = {
         "username": address.sentinel_username,
         "password": address.sentinel_password,
@@ -257,4 +285,4 @@ def _sentinel(address: RedisAddress) -> Sentinel:
         **_timeouts(SENTINEL_TIMEOUT_S),
         **_tls_arguments(address.tls),
     }
-    return Sentinel(address.nodes, sentinel_kwargs=entry)  # type: ignore[no-untyped-call]
+    return _Sentinels(address.nodes, sentinel_kwargs=entry)  # type: ignore[no-untyped-call]
