@@ -27,13 +27,12 @@ from smsfilter.store import lint
 from smsfilter.store import registry as store_registry
 from tests.fakes.changes import TIMEOUT_S, Changes
 from tests.fakes.esme import FakeESME
-from tests.fakes.process import tethered
+from tests.fakes.process import STOP_TIMEOUT_S, Program
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.smsc import FakeSMSC
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 20.0  # an interpreter and its imports, on cores that others use too
-STOP_TIMEOUT_S = 15.0
 
 REGISTRY: dict[str, Any] = {
     "companies": {
@@ -112,10 +111,7 @@ class Site:
         """Every log line so far, parsed."""
         self.garbled: list[str] = []
         """Lines on stdout that are no JSON."""
-        self.stderr: list[str] = []
-        self.process: asyncio.subprocess.Process | None = None
-        self.exit_status: int | None = None
-        self._readers: list[asyncio.Task[None]] = []
+        self._program: Program | None = None
         self._esmes: list[FakeESME] = []
         self._expected_exit: int | None = 0
         directory.mkdir(parents=True, exist_ok=True)
@@ -206,10 +202,25 @@ class Site:
         return self._smsc
 
     @property
+    def program(self) -> Program:
+        """The daemon's process."""
+        assert self._program is not None, "the daemon was not started"
+        return self._program
+
+    @property
     def pid(self) -> int:
         """The daemon's process id."""
-        assert self.process is not None, "the daemon was not started"
-        return self.process.pid
+        return self.program.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """How the daemon ended; None while it runs."""
+        return self._program.exit_status if self._program else None
+
+    @property
+    def stderr(self) -> list[str]:
+        """The lines on its stderr."""
+        return self._program.stderr if self._program else []
 
     @property
     def port(self) -> int:
@@ -230,70 +241,31 @@ class Site:
 
     async def start(self, *, wait: bool = True) -> None:
         """Start the daemon and, unless told otherwise, wait until it listens."""
-        assert self.process is None or self.exit_status is not None, "the daemon runs already"
-        self.exit_status = None
-        self._expected_exit = 0
         since = len(self.log)
-        self.process = await asyncio.create_subprocess_exec(
-            *tethered(
-                [
-                    *self.wrapper,
-                    *(sys.executable, "-m", "smsfilter", "proxy", "-c", str(self.config_path)),
-                ]
-            ),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=self.env,
-            cwd=self.directory,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self._readers = [
-            asyncio.create_task(self._read(self.process.stdout, self._take_log_line)),
-            asyncio.create_task(self._read(self.process.stderr, self._take_error_line)),
-            asyncio.create_task(self._reap(self.process)),
-        ]
+        self._expected_exit = 0
+        self._program = Program(self.changes, self._take_log_line)
+        daemon = (sys.executable, "-m", "smsfilter", "proxy", "-c", str(self.config_path))
+        await self._program.start([*self.wrapper, *daemon], env=self.env, cwd=self.directory)
         if wait:
             await self.wait_for_log("listening", since=since, timeout_s=START_TIMEOUT_S)
 
-    async def _read(self, stream: asyncio.StreamReader, take: Any) -> None:
-        while line := await stream.readline():
-            take(line.decode("utf-8", "replace").rstrip("\n"))
-            self.changes.notify()
-
     def _take_log_line(self, line: str) -> None:
         try:
-            entry = json.loads(line)
+            self.log.append(json.loads(line))
         except ValueError:
             self.garbled.append(line)
-            return
-        self.log.append(entry)
-
-    def _take_error_line(self, line: str) -> None:
-        self.stderr.append(line)
-
-    async def _reap(self, process: asyncio.subprocess.Process) -> None:
-        self.exit_status = await process.wait()
-        self.changes.notify()
 
     def stop_reading_log(self) -> None:
         """Take nothing more from its stdout, as a stalled log collector does."""
-        self._readers[0].cancel()
+        self.program.stop_reading()
 
     def read_log_again(self) -> None:
         """Take up its stdout again where it was left."""
-        assert self.process is not None
-        assert self.process.stdout is not None
-        if self._readers[0].cancelled() or self._readers[0].cancelling():
-            self._readers[0] = asyncio.create_task(
-                self._read(self.process.stdout, self._take_log_line)
-            )
+        self.program.read_again()
 
     def signal(self, signum: signal.Signals) -> None:
         """Send the daemon a signal."""
-        assert self.process is not None
-        self.process.send_signal(signum)
+        self.program.signal(signum)
 
     async def reload(self, policy: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Write a new policy if there is one, send SIGHUP, and return what it logged of it."""
@@ -305,15 +277,10 @@ class Site:
 
     async def wait_exit(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Wait until the daemon has ended and all its output is read; its exit status."""
-        self.read_log_again()
-        await self.changes.until(
-            lambda: self.exit_status is not None,
-            lambda: f"the end of the daemon\n{self.story()}",
-            timeout_s,
-        )
-        await asyncio.wait_for(asyncio.gather(*self._readers[:2]), TIMEOUT_S)
-        assert self.exit_status is not None
-        return self.exit_status
+        try:
+            return await self.program.wait_exit(timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.story()}") from None
 
     async def kill(self) -> None:
         """End the daemon as kill -9 does."""
@@ -332,15 +299,10 @@ class Site:
 
     async def stop(self) -> None:
         """Stop the daemon as systemd does, and hold what must be true of every end."""
-        if self.process is None:
+        if self._program is None:
             return
         if self.exit_status is None:
             self.signal(signal.SIGTERM)
-            try:
-                await self.wait_exit()
-            except TimeoutError:
-                self.process.kill()
-                raise
         status = await self.wait_exit()
         self.assert_clean()
         if self._expected_exit is not None:
@@ -362,9 +324,8 @@ class Site:
         try:
             await self.stop()
         finally:
-            for reader in self._readers:
-                reader.cancel()
-            await asyncio.gather(*self._readers, return_exceptions=True)
+            if self._program is not None:
+                await self._program.close()
 
     # senders
 
