@@ -6,8 +6,12 @@ is what decides.
 """
 
 import argparse
+from datetime import timedelta
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import GenerateJsonSchema
 
 _MODELS = {
     "config": ("smsfilter.config", "Config"),
@@ -47,8 +51,28 @@ def schema(file: str) -> dict[str, Any]:
     """Return the JSON Schema of `config`, `policy` or `registry`."""
     module, name = _MODELS[file]
     model = getattr(import_module(module), name)
-    found = _widened(model.model_json_schema())
+    found = _widened(model.model_json_schema(schema_generator=_generator()))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def _generator() -> "type[GenerateJsonSchema]":
+    from pydantic import TypeAdapter  # noqa: PLC0415
+    from pydantic.json_schema import GenerateJsonSchema  # noqa: PLC0415
+
+    from smsfilter.rules.policy import Duration  # noqa: PLC0415
+
+    duration = TypeAdapter(Duration)
+
+    class Generator(GenerateJsonSchema):
+        """Says durations as the files do."""
+
+        def encode_default(self, dft: Any) -> Any:
+            """Return a default as JSON."""
+            if isinstance(dft, timedelta):
+                return duration.dump_python(dft)
+            return super().encode_default(dft)
+
+    return Generator
 
 
 def _widened(node: Any) -> Any:
