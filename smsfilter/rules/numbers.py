@@ -1,0 +1,159 @@
+"""Who the customer is: every number that a destination_addr may be read as.
+
+A block is asked for under each reading, so that no spelling of a number slips past it: whatever an
+SMSC might do with a prefix, a trunk 0 or a doubled country code is done here first. TON and NPI
+are hints that senders set at will, so they play no part. What cannot surely be read gives no
+reading at all, and the caller refuses it; nothing is ever cut or padded to fit. The octets on the
+wire stay as they are.
+
+`Reader` is on the hot path: a plain international number of the own country is recognised by
+three look-ups and is its own only reading.
+"""
+
+import re
+from functools import cache
+
+SEPARATORS = b" -.()"
+"""What people write between digits. Tabs, line ends and everything else make it no number."""
+
+_DIGITS_MAX = 15  # E.164; anything longer carries a carrier's dial prefix or is no number
+_LOCAL_MAX = 6  # up to here digits are a short code, never a subscriber of some small country
+
+_PLANS: dict[str, tuple[str, int, int]] = {
+    "1": ("[2-9]", 10, 10),
+    "7": ("[3-9]", 10, 10),
+    "45": ("[1-9]", 8, 8),
+    "47": ("[1-9]", 8, 8),
+    "53": ("[1-9]", 8, 10),
+    "55": ("[1-9]", 10, 11),
+    "64": ("[1-9]", 8, 10),
+    "65": ("[1-9]", 8, 8),
+    "86": ("(?!86)[1-9]", 10, 11),
+    "91": ("[1-9]", 10, 10),
+    "95": ("[1-9]", 8, 10),
+}
+"""Country code → how a national number begins (without its trunk 0), its least and most digits.
+
+Only where the defaults below would take a number for a short code, or one for another.
+"""
+
+_MOBILE: dict[str, str] = {"55": r"\d{10,11}", "86": r"1[3-9]\d{9}"}
+"""Country code → bare digits that are meant as national ones, rather than as another country's."""
+
+
+class Reader:
+    """`readings` for one country code, prepared: keep it, and call it with each destination."""
+
+    __slots__ = ("_code", "_head", "_heads", "_lengths", "_mobile", "_national")
+
+    def __init__(self, country_code: str) -> None:
+        default = ("[1-9]", 7, 11) if len(country_code) == 3 else ("[1-9]", 9, 12)
+        begin, shortest, longest = _PLANS.get(country_code, default)
+        national = rf"{begin}\d{{{shortest - 1},{longest - 1}}}"
+        self._code = code = country_code.encode("ascii")
+        self._national = re.compile(national.encode()).fullmatch
+        self._mobile = re.compile(_MOBILE.get(country_code, r"\d{1,10}").encode()).fullmatch
+        # What a plain international number of this country begins with: the code and as many digits
+        # again. Where lengths differ by as much as a code, one behind another may be a doubling.
+        doubled = country_code if longest - shortest >= len(code) else ""
+        following = (str(n) for n in range(10 ** (len(code) - 1), 10 ** len(code)))
+        self._heads = frozenset(
+            code + tail.encode() for tail in following if re.match(begin, tail) and tail != doubled
+        )
+        self._head = 2 * len(code)
+        self._lengths = frozenset(range(len(code) + shortest, len(code) + longest + 1))
+
+    def __call__(self, destination: bytes) -> tuple[bytes, ...]:
+        """Every number that `destination` may be read as: see `readings`."""
+        if (
+            destination[: self._head] in self._heads
+            and len(destination) in self._lengths
+            and destination.isdigit()
+        ):
+            return (destination,)
+        return self._read(destination)
+
+    def _read(self, destination: bytes) -> tuple[bytes, ...]:
+        digits = destination.translate(None, SEPARATORS)
+        international = True
+        if digits[:1] == b"+":
+            digits = digits[1:]
+        elif digits[:2] == b"00":
+            digits = digits[2:]
+        else:
+            international = False
+        if not digits.isdigit() or len(digits) > _DIGITS_MAX:
+            return ()
+        if digits[:1] != b"0":
+            found = self._international(digits) if international else self._plain(digits)
+        elif international or digits == b"0":
+            return ()
+        else:
+            found = self._after_trunk(digits[1:])
+        return tuple(dict.fromkeys(number for number in found if len(number) <= _DIGITS_MAX))
+
+    def _international(self, digits: bytes) -> list[bytes]:
+        """Digits with a country code; the own one may be doubled or followed by a trunk 0."""
+        code = self._code
+        if not digits.startswith(code):
+            return [digits]
+        rest = digits[len(code) :].lstrip(b"0")
+        found = []
+        if self._national(rest):
+            found.append(code + rest)
+            if self._is_domestic(rest):
+                found += self._international(rest)
+        elif rest.startswith(code):
+            found += self._international(rest)
+        elif rest:
+            found.append(rest)  # a short code, or a machine's number, is keyed without the code
+        return [*found, digits]
+
+    def _plain(self, digits: bytes) -> list[bytes]:
+        """Bare digits: international, national, another country's, or a short code."""
+        code = self._code
+        if self._is_domestic(digits):
+            return self._international(digits)
+        if self._national(digits):
+            both = [code + digits, digits]
+            return both if self._mobile(digits) else both[::-1]
+        if digits.startswith(code):
+            return self._international(digits)
+        return [digits] if len(digits) <= _LOCAL_MAX else [digits, code + digits]
+
+    def _after_trunk(self, rest: bytes) -> list[bytes]:
+        """Read what follows one 0: national, or international that lost a 0 of its prefix 00."""
+        if not self._national(rest):
+            return self._plain(rest)
+        found = [self._code + rest, self._code + b"0" + rest]  # some countries keep the 0
+        return found + self._international(rest) if self._is_domestic(rest) else found
+
+    def _is_domestic(self, digits: bytes) -> bool:
+        """Whether this is the own country code and, zeros aside, a number of this country."""
+        if not digits.startswith(self._code):
+            return False
+        rest = digits[len(self._code) :].lstrip(b"0")
+        return self._national(rest) is not None or self._is_domestic(rest)
+
+
+_reader = cache(Reader)
+
+
+def readings(destination: bytes, country_code: str) -> tuple[bytes, ...]:
+    """Every number that `destination` may be read as, as ASCII digits; () where it is none.
+
+    The first is the canonical one, as the keys of blocks are written. A number written with + or
+    00 is never taken for a national one; bare digits are asked as both.
+    """
+    return _reader(country_code)(destination)
+
+
+def mask(digits: str) -> str:
+    """Shorten a number for logs: `138****8000`, with or without 86, and never more of it."""
+    if not (digits.isascii() and digits.isdigit()) or len(digits) <= _LOCAL_MAX:
+        return "*" * len(digits)
+    if len(digits) == 13 and digits.startswith("861"):
+        digits = digits[2:]
+    if len(digits) < 11:
+        return "*" * (len(digits) - 2) + digits[-2:]
+    return digits[:3] + "*" * (len(digits) - 7) + digits[-4:]
