@@ -1,0 +1,152 @@
+"""What the tools say of the code, and whether the documents still name what the code has.
+
+ruff and mypy run as tests, so that nobody has to remember them. Reasons, metrics, log events and
+rules are read from the code: one that README and docs do not name fails here, as does a metric
+that they name and the code does not have.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+
+LOG_METHODS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
+
+
+def run(*command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff_has_nothing_to_say():
+    run("ruff", "check", "--quiet", ".")
+
+
+def test_ruff_would_format_nothing():
+    run("ruff", "format", "--check", "--quiet", ".")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_mypy_strict_has_nothing_to_say():
+    run("mypy")
+
+
+# documents
+
+
+@cache
+def documents() -> str:
+    """README and everything under docs, as one text."""
+    if not README.exists():
+        pytest.skip("there is no README yet")
+    files = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def is_documented(name: str) -> bool:
+    """Whether the documents have `name`, in backquotes or in a table of code."""
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", documents()) is not None
+
+
+def undocumented(names: set[str]) -> list[str]:
+    return sorted(name for name in names if not is_documented(name))
+
+
+def log_events() -> Iterator[str]:
+    """The first argument of every call of a log's method, where it is text."""
+    for file in (ROOT / "smsfilter").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in LOG_METHODS
+                and node.args
+            ):
+                for part in ast.walk(node.args[0]):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        yield part.value
+
+
+def metric_names() -> set[str]:
+    """Every metric of the project's own."""
+    from smsfilter.metrics import Metrics, render  # noqa: PLC0415 - not needed for the rest
+
+    text = render(Metrics()).decode()
+    return {
+        name
+        for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+        if name.startswith("smsfilter_")
+    }
+
+
+def test_every_reason_is_documented_with_its_status():
+    from smsfilter.rules.verdict import ANSWERS, Reason  # noqa: PLC0415
+
+    lines = documents().splitlines()
+    missing = [
+        f"{reason} 0x{ANSWERS[reason].command_status:02X}"
+        for reason in Reason
+        if not any(
+            f"`{reason}`" in line and f"0x{ANSWERS[reason].command_status:02x}" in line.lower()
+            for line in lines
+        )
+    ]
+    assert not missing
+
+
+def test_every_metric_is_documented():
+    assert not undocumented(metric_names())
+
+
+def test_every_metric_that_is_documented_exists():
+    base = re.compile(r"_(bucket|count|sum|created)$")
+    existing = metric_names() | {base.sub("", name) for name in metric_names()}
+    named = set(re.findall(r"(?<![\w/.])smsfilter_[a-z_]+[a-z]\b", documents()))
+    assert not {
+        name for name in named if name not in existing and base.sub("", name) not in existing
+    }
+
+
+def test_every_log_event_is_documented():
+    assert not undocumented(set(log_events()))
+
+
+def test_every_rule_is_documented():
+    from smsfilter.rules import policy  # noqa: PLC0415
+
+    kinds = typing.get_args(typing.get_args(policy.Rule)[0])
+    names = {typing.get_args(kind.model_fields["type"].annotation)[0] for kind in kinds}
+    assert names
+    assert not undocumented(names)
+
+
+def test_every_reason_for_closing_is_documented():
+    from smsfilter.proxy.close import Why  # noqa: PLC0415
+
+    assert not undocumented({str(why) for why in Why})
+
+
+# the commands of the first screen
+
+
+def test_ci_runs_exactly_the_test_command_of_the_readme():
+    documents()
+    readme = README.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    command = next(line for line in lines if "pytest" in line)
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert command in script
+    assert "export TEST_REQUIRE_PEERS=1" in script
