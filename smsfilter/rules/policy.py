@@ -35,7 +35,7 @@ def _duration(value: object) -> timedelta:
         return value
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise ValueError("not a duration: write a number and a unit, such as 50ms, 10s, 5m, 48h, 180d")
+        raise ValueError("not a duration: write a number and a unit: 50ms, 10s, 5m, 48h or 180d")
     return timedelta(milliseconds=int(found[1]) * _UNIT_MS[found[2]])
 
 
@@ -194,7 +194,7 @@ class Policy(Model):
         """Twelve hex digits that name this content in logs and decisions."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
-    def answer(self, reason: Reason, rule: "Rule | None", account: str) -> tuple[Kind, int]:
+    def answer(self, reason: Reason, rule: BaseRule | None, account: str) -> tuple[Kind, int]:
         """How `reason` is answered: the account's status, else the rule's, else the table's."""
         kind, status = ANSWERS[reason]
         own = self.accounts.get(account)

@@ -9,10 +9,8 @@ A length that cannot be a PDU breaks the stream: what stood before it is still h
 from itertools import repeat
 from struct import Struct
 
+from smsfilter.smpp.const import HEADER_LENGTH
 from smsfilter.smpp.errors import FramingError
-
-HEADER_LENGTH = 16
-"""Octets of command_length, command_id, command_status, sequence_number (SMPP v3.4 §3.2)."""
 
 Span = tuple[int, int, int, int, int]
 

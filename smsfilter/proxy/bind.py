@@ -1,0 +1,76 @@
+"""What is checked of a bind before the SMSC is dialled for it.
+
+The SMSC authenticates; here only what the operator has written down is checked: addresses, number
+of sessions, length of the password. An attempt that fails for its address is answered like a wrong
+password, after a second, so that a stranger learns nothing; after the third failure of one
+address with one system_id each further try waits longer.
+"""
+
+from collections import Counter, OrderedDict
+from ipaddress import ip_address
+
+from smsfilter.rules.policy import Policy
+from smsfilter.rules.verdict import Reason
+from smsfilter.smpp.peek import Bind
+
+FAILURES_FREE = 3
+"""Failed binds before the next one has to wait: a typing error costs nothing."""
+DELAY_MOST_S = 32.0
+FAILURES_KEPT = 10_000
+"""Pairs of address and system_id remembered at most; the oldest are forgotten first."""
+STRANGER_DELAY_S = 1.0
+
+
+class BindDesk:
+    """Counts sessions and failures, and says what is wrong with a bind."""
+
+    def __init__(self, password_most: int) -> None:
+        self.password_most = password_most
+        self._sessions: Counter[str] = Counter()
+        self._failures: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def objection(self, policy: Policy, peer: str, bind: Bind) -> Reason | None:
+        """Why this bind is refused without asking the SMSC; None = it is not."""
+        account = bind.system_id.decode("latin-1")
+        if len(bind.password) > self.password_most:
+            return Reason.PASSWORD_TOO_LONG
+        own = policy.accounts.get(account)
+        if own is None:
+            return None
+        if own.addresses:
+            address = ip_address(peer)
+            mapped = getattr(address, "ipv4_mapped", None) or address
+            if not any(mapped in network for network in own.addresses):
+                return Reason.ADDRESS_NOT_ALLOWED
+        if own.max_sessions is not None and self._sessions[account] >= own.max_sessions:
+            return Reason.TOO_MANY_SESSIONS
+        return None
+
+    def delay(self, peer: str, account: str, reason: Reason | None) -> float:
+        """Seconds to wait before this bind goes on or is refused for `reason`."""
+        failures = self._failures.get((peer, account), 0)
+        slowed = (
+            min(2.0 ** (failures - FAILURES_FREE), DELAY_MOST_S) if failures >= FAILURES_FREE else 0
+        )
+        return max(slowed, STRANGER_DELAY_S if reason is Reason.ADDRESS_NOT_ALLOWED else 0.0)
+
+    def failed(self, peer: str, account: str) -> None:
+        """A bind was refused, here or by the SMSC."""
+        key = (peer, account)
+        self._failures[key] = self._failures.pop(key, 0) + 1
+        if len(self._failures) > FAILURES_KEPT:
+            self._failures.popitem(last=False)
+
+    def accepted(self, peer: str, account: str) -> None:
+        """The SMSC has accepted a bind."""
+        self._failures.pop((peer, account), None)
+
+    def enter(self, account: str) -> None:
+        """A bind takes one of the account's sessions from the moment it goes to the SMSC."""
+        self._sessions[account] += 1
+
+    def leave(self, account: str) -> None:
+        """A session that was entered has ended, or its bind was refused."""
+        self._sessions[account] -= 1
+        if not self._sessions[account]:
+            del self._sessions[account]

@@ -1,0 +1,131 @@
+"""Where all sessions' submissions are decided together: one round trip to Redis per batch.
+
+What arrives in one turn of the event loop shares a batch, round-robin over the sessions; while
+batches are in flight the next one grows by itself, so there is no timer. A batch takes one
+snapshot of policy and registry and is judged by that same one. The index failing, being late or
+not being trusted is an answer like any other: the rules say what it means.
+"""
+
+import asyncio
+from collections import deque
+from time import monotonic, time
+
+from smsfilter.log import Decision as Logged
+from smsfilter.log import DecisionLog
+from smsfilter.metrics import Metrics
+from smsfilter.proxy.turn import Batch, Waiting
+from smsfilter.rules.judge import Judge
+from smsfilter.store.epoch import EpochGuard
+from smsfilter.store.index import Index, Replies
+
+BATCH_MOST = 2048
+"""Submissions in one batch: some 200 KiB of commands, a millisecond of Redis."""
+TURN_MOST = 256
+"""PDUs of one session in one batch, so that a flood waits for its turn like everyone."""
+IN_FLIGHT_MOST = 4
+"""Batches on the wire at once: enough to keep both ends busy, few enough for them to grow."""
+
+
+class Gate:
+    """Collects sessions that have something to decide, and decides. `judge` may be swapped."""
+
+    def __init__(
+        self,
+        index: Index,
+        guard: EpochGuard,
+        judge: Judge,
+        metrics: Metrics,
+        decisions: DecisionLog,
+    ) -> None:
+        self.judge = judge
+        self._index = index
+        self._guard = guard
+        self._metrics = metrics
+        self._decisions = decisions
+        self._waiting: deque[Waiting] = deque()
+        self._in_flight = 0
+        self._scheduled = False
+        self._loop = asyncio.get_running_loop()
+
+    def want(self, session: Waiting) -> None:
+        """`session` has PDUs to decide; it is called back by `begin_turn`."""
+        self._waiting.append(session)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and self._in_flight < IN_FLIGHT_MOST:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        batch = Batch(self.judge, self._index.prefix, time(), self._decisions.wants_forwarded)
+        waiting = self._waiting
+        asked = 0
+        for _ in range(len(waiting)):
+            if asked >= BATCH_MOST:
+                break
+            session = waiting.popleft()
+            turn = session.begin_turn(min(TURN_MOST, BATCH_MOST - asked))
+            if turn is None:
+                continue
+            commands, approvals = len(batch.commands), len(batch.approvals)
+            try:
+                turn.scan(batch)
+            except Exception as error:  # one session's fault must stay its own
+                del batch.commands[commands:]
+                for extra in list(batch.approvals)[approvals:]:
+                    del batch.approvals[extra]
+                session.crash(error)
+                continue
+            asked += len(turn.messages)
+            batch.turns.append((session, turn))
+        if batch.turns:
+            self._ask(batch)
+        if waiting:
+            self._schedule()
+
+    def _ask(self, batch: Batch) -> None:
+        commands = batch.commands
+        if not commands and not batch.approvals:
+            self._settle(batch, [], trusted=True)
+            return
+        epoch = self._index.epoch_command
+        octets = b"".join([epoch, *commands, *batch.approvals, epoch])
+        self._in_flight += 1
+        self._metrics.batch_size.observe(len(commands))
+        batch.sent = monotonic()
+
+        def done(replies: Replies | None) -> None:
+            self._in_flight -= 1
+            if replies is None:
+                self._settle(batch, [], trusted=False)
+            else:
+                self._metrics.lookup_seconds.observe(monotonic() - batch.sent)
+                trusted = self._guard.trusted(replies[0], replies[-1])
+                self._settle(batch, replies, trusted=trusted)
+            if self._waiting:
+                self._schedule()
+
+        self._index.ask(octets, len(commands) + len(batch.approvals) + 2, done)
+
+    def _settle(self, batch: Batch, replies: Replies, *, trusted: bool) -> None:
+        granted: list[bool | None] = [None] * len(batch.approvals)
+        if trusted:
+            base = 1 + len(batch.commands)
+            for number in range(len(granted)):
+                reply = replies[base + number]
+                granted[number] = 1 in reply if isinstance(reply, list) else None
+        blocks = replies[1 : 1 + len(batch.commands)] if trusted else None
+        noted: list[Logged] = []
+        for session, turn in batch.turns:
+            try:
+                turn.settle(batch, blocks, granted)
+                session.finish_turn(turn)
+            except Exception as error:  # one session's fault must stay its own
+                session.crash(error)
+                continue
+            if turn.noted:
+                noted += turn.noted
+        if noted:
+            self._decisions.write(noted, batch.now)

@@ -1,0 +1,22 @@
+"""What all sessions share: settings, the gate, the counters, and who is told when one has gone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from smsfilter.config import ProxyConfig
+from smsfilter.metrics import Metrics
+from smsfilter.proxy.bind import BindDesk
+from smsfilter.proxy.gate import Gate
+
+
+@dataclass(slots=True)
+class Hub:
+    """Handed to every relay. `paused` while the proxy drains: submissions are put off."""
+
+    config: ProxyConfig
+    gate: Gate
+    metrics: Metrics
+    binds: BindDesk
+    gone: Callable[[object], None] = lambda _relay: None
+    """Called with a relay both of whose connections have ended."""
+    paused: bool = False

@@ -1,0 +1,142 @@
+"""Accept ESMEs: within the limits, and never in a way that could hold up those who are in.
+
+The sockets are accepted by hand and not by the event loop's server, because running out of file
+descriptors has to pause accepting, say so once a second at most, and leave everyone else alone.
+"""
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import Iterator
+
+from smsfilter import log
+from smsfilter.config import Address, Limits
+from smsfilter.proxy.close import Leg, Why
+from smsfilter.proxy.dial import tune
+from smsfilter.proxy.hub import Hub
+from smsfilter.proxy.relay import Relay
+
+BACKLOG = 1024
+ACCEPTS_AT_ONCE = 64
+"""Connections taken in one turn of the loop: a storm of them shares the loop with traffic."""
+PAUSE_S = 1.0
+"""How long accepting rests when there are no descriptors left."""
+_OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Listener:
+    """The listening sockets, and the relays of all who came in through them."""
+
+    def __init__(self, hub: Hub, limits: Limits) -> None:
+        self._hub = hub
+        hub.gone = self._gone
+        self._limits = limits
+        self._sockets: list[socket.socket] = []
+        self._by_peer: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.relays: set[Relay] = set()
+        self.empty = asyncio.Event()
+        """Set while there is no relay."""
+        self.empty.set()
+        self.pauses = 0
+        """How often accepting had to rest."""
+
+    def listen(self, addresses: Iterator[Address]) -> list[str]:
+        """Listen, and say where. Raises OSError when one of the addresses cannot be had."""
+        try:
+            for host, port in addresses:
+                self._sockets += _bind(host, port)
+        except OSError:
+            self.stop()
+            raise
+        for sock in self._sockets:
+            sock.listen(BACKLOG)
+            self._watch(sock)
+        return [str(Address(*sock.getsockname()[:2])) for sock in self._sockets]
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        for sock in self._sockets:
+            asyncio.get_running_loop().remove_reader(sock)
+            sock.close()
+        self._sockets = []
+
+    def _gone(self, relay: object) -> None:
+        if isinstance(relay, Relay) and relay in self.relays:
+            self.relays.remove(relay)
+            peer = relay.session.peer
+            self._by_peer[peer] -= 1
+            if not self._by_peer[peer]:
+                del self._by_peer[peer]
+            if not self.relays:
+                self.empty.set()
+
+    def _watch(self, sock: socket.socket) -> None:
+        if sock in self._sockets:
+            asyncio.get_running_loop().add_reader(sock, self._accept, sock)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _OUT_OF_ROOM:
+                    raise
+                self._rest(listening, error)
+                return
+            self._enter(sock, address[0])
+
+    def _rest(self, listening: socket.socket, error: OSError) -> None:
+        """Leave those who wait in the backlog there for a second."""
+        self.pauses += 1
+        log.get().error("accept_paused", why=error.strerror, sessions=len(self.relays))
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        loop.call_later(PAUSE_S, self._watch, listening)
+
+    def _enter(self, sock: socket.socket, peer: str) -> None:
+        limits = self._limits
+        if len(self.relays) >= limits.sessions or self._by_peer[peer] >= limits.per_ip:
+            self._hub.metrics.closes[Leg.PROXY, Why.TOO_MANY] += 1
+            sock.close()
+            return
+        sock.setblocking(False)
+        tune(sock)
+        relay = Relay(self._hub, peer)
+        self.relays.add(relay)
+        self.empty.clear()
+        self._by_peer[peer] += 1
+        log.get().debug("session_opened", peer=peer)
+        task = asyncio.get_running_loop().create_task(self._connect(relay, sock))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, relay: Relay, sock: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(relay.leg, sock)
+        except OSError:
+            sock.close()
+            relay.close(Leg.ESME, Why.RESET)
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Bind one socket for each address that `host` stands for."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+        bound.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind(address)
+        except OSError as error:
+            for each in bound:
+                each.close()
+            why = error.strerror or str(error)
+            raise OSError(error.errno, f"cannot listen on {Address(host, port)}: {why}") from None
+    return bound

@@ -1,0 +1,374 @@
+"""The proxy as a whole: its parts put together, its start, its every second, reload and drain.
+
+Listens only after the first attempt to read the registry, so that the first ESME is not refused
+for want of it. What is missing then is said once, with the command that cures it; the proxy runs
+all the same and answers that it cannot decide.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from redis.exceptions import RedisError
+
+from smsfilter import __version__, log
+from smsfilter.config import ConfigError, Loaded, load
+from smsfilter.log import DecisionLog, Writer
+from smsfilter.metrics import Metrics
+from smsfilter.proxy.admin import Admin
+from smsfilter.proxy.bind import BindDesk
+from smsfilter.proxy.close import Leg, Why
+from smsfilter.proxy.gate import Gate
+from smsfilter.proxy.hub import Hub
+from smsfilter.proxy.janitor import Janitor
+from smsfilter.proxy.listener import Listener
+from smsfilter.proxy.notify import Notify
+from smsfilter.rules.judge import Judge
+from smsfilter.rules.policy import ApprovalRule, Mode
+from smsfilter.rules.senders import Registry, RegistryFile
+from smsfilter.store import keys, registry
+from smsfilter.store.address import RedisAddress
+from smsfilter.store.connect import client
+from smsfilter.store.epoch import EpochGuard
+from smsfilter.store.index import Index
+
+TICK_S = 1.0
+REGISTRY_WITHIN_S = 2.0
+"""How long the start waits for Redis and for the first registry."""
+DRAIN_LOOK_S = 0.02
+UNBIND_WITHIN_S = 2.5
+"""How long the end waits for the SMSC to answer the unbinds: a little more than a relay does."""
+SESSIONS_SHOWN = 200
+HEARTBEAT_MOST_S = 5.0
+"""Age of the last tick at which /livez says that the event loop hangs."""
+APPROVALS_LOOKED_AT = 10_000
+"""Companies asked at start whether they have an approval; one is enough to stop."""
+
+
+class Service:
+    """One proxy, from start to stop."""
+
+    def __init__(
+        self,
+        config_file: Path,
+        loaded: Loaded,
+        address: RedisAddress,
+        writer: Writer,
+        notify: Notify,
+    ) -> None:
+        config, policy = loaded.config, loaded.policy
+        self._config_file = config_file
+        self._config = config
+        self._address = address
+        self._writer = writer
+        self._notify = notify
+        self._registry_file: RegistryFile | None = None
+        self._missing: dict[str, str] = {}
+        self._draining = False
+        self._started = time.monotonic()
+        self._beat = self._started
+        self._said = ""
+        self.metrics = metrics = Metrics()
+        self._guard = EpochGuard(**_kept(config.state_dir / "index.json"))
+        deadline = config.redis.deadline.total_seconds()
+        self.index = Index(address, config.redis.prefix, deadline, self)
+        self.index.epoch_read = lambda raw: self._epoch_read(self._guard.trusted(raw, raw))
+        self._decisions = DecisionLog(
+            config.log.decisions, writer, config.log.format, policy.country_code
+        )
+        judge = Judge(policy, None)
+        self._gate = Gate(self.index, self._guard, judge, metrics, self._decisions)
+        binds = BindDesk(config.proxy.limits.bind_password_max)
+        self._hub = Hub(config.proxy, self._gate, metrics, binds)
+        self.listener = listener = Listener(self._hub, config.proxy.limits)
+        self._janitor = Janitor(config.proxy.timeouts)
+        self._redis = client(address)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._admin: Admin | None = None
+        metrics.policy_version = judge.version
+        metrics.sessions = self._sessions_by_state
+        metrics.in_flight = lambda: sum(r.session.in_flight() for r in list(listener.relays))
+        metrics.log_dropped = lambda: writer.dropped
+
+    # --- start
+
+    async def start(self) -> None:
+        """Come up. Raises OSError when a port cannot be had, RedisRefused when Redis refuses."""
+        if self._config.proxy.admin is not None:
+            admin = self._config.proxy.admin
+            self._admin = Admin(admin, self.metrics, self.readiness, self.liveness, self.status)
+            self._admin.start()
+        await self.index.start(REGISTRY_WITHIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REGISTRY_WITHIN_S):
+                await self._poll_registry()
+        await self._look_for_missing()
+        listening = self.listener.listen(each.address for each in self._config.proxy.listen)
+        log.get().info(
+            "listening",
+            listen=listening,
+            admin=f"{self._config.proxy.admin.host}:{self._admin.port}"
+            if self._config.proxy.admin is not None and self._admin is not None
+            else None,
+        )
+        self._tasks.append(asyncio.create_task(self._tick(), name="tick"))
+        self._tasks.append(asyncio.create_task(self._follow_registry(), name="registry"))
+        self._notify.ready(f"listening on {', '.join(listening)}")
+
+    async def _look_for_missing(self) -> None:
+        """Say what has to be there before a message can pass, and what cures its absence."""
+        config, prefix = self._config_file, self._config.redis.prefix
+        if not self.index.up:
+            self._missing["redis"] = f"start Redis at {self._address}: {self.index.why}"
+        if self._registry_file is None:
+            self._missing["registry"] = f"smsfilter registry load FILE -c {config}"
+        if not self.metrics.index_ready:
+            self._missing["epoch"] = f"smsfilter index ready -c {config}"
+        for what, cure in self._missing.items():
+            log.get().warning("not_ready", missing=what, cure=cure)
+        policy = self._gate.judge.policy
+        asked = any(isinstance(r, ApprovalRule) and r.mode is Mode.ENFORCE for r in policy.rules)
+        if asked and self._registry_file is not None and not await self._any_approval():
+            key = keys.approved(prefix, next(iter(self._registry_file.companies), "company"))
+            cure = f"redis-cli SADD '{key}' '*'"
+            log.get().warning("not_ready", missing="approvals", cure=cure)
+
+    async def _any_approval(self) -> bool:
+        """Whether at least one company may send groups; True as well when that cannot be told."""
+        content = self._registry_file
+        companies = list(content.companies)[:APPROVALS_LOOKED_AT] if content else []
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for company in companies:
+                    pipe.exists(keys.approved(self._config.redis.prefix, company))
+                return any(await pipe.execute())
+        except (RedisError, OSError):
+            return True
+
+    # --- the registry
+
+    async def _follow_registry(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self._poll_registry()
+
+    async def _poll_registry(self) -> None:
+        """Take over another registry, if there is one. The old one stays when that fails."""
+        prefix = self._config.redis.prefix
+        try:
+            version = await registry.version(self._redis, prefix)
+            if version is None or version == self.metrics.registry_version:
+                return
+            loaded = await registry.load(self._redis, prefix)
+            if loaded is None:
+                return
+            version, content = loaded
+            judge = self._gate.judge
+            compiled = await asyncio.to_thread(Registry, content, ZoneInfo(judge.policy.timezone))
+        except (RedisError, OSError, ValueError) as error:
+            self._say_once("registry_unreadable", str(error))
+            return
+        self._registry_file = content
+        self._gate.judge = Judge(self._gate.judge.policy, compiled)
+        self.metrics.registry_version = version
+        self._cured("registry")
+        log.get().info("registry_loaded", version=version, companies=len(content.companies))
+
+    # --- reload
+
+    async def reload(self) -> None:
+        """SIGHUP: the policy anew, in one step, or the old one stays."""
+        self._notify.reloading()
+        try:
+            loaded = await asyncio.to_thread(load, self._config_file)
+        except ConfigError as error:
+            self.metrics.config_stale = True
+            problems = [str(problem) for problem in error.problems]
+            log.get().error("config_rejected", errors=problems)
+        else:
+            policy, old = loaded.policy, self._gate.judge
+            compiled = old.registry
+            if policy.timezone != old.policy.timezone and self._registry_file is not None:
+                zone = ZoneInfo(policy.timezone)
+                compiled = await asyncio.to_thread(Registry, self._registry_file, zone)
+            self._gate.judge = judge = Judge(policy, compiled)
+            self._decisions.country_code = policy.country_code
+            self.metrics.policy_version = judge.version
+            self.metrics.config_stale = False
+            restart = loaded.config != self._config
+            log.get().info("config_reloaded", policy=judge.version, needs_restart=restart)
+        self._notify.ready()
+
+    # --- each second
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + TICK_S
+        self._beat = time.monotonic()
+        while True:
+            await asyncio.sleep(max(due - loop.time(), 0))
+            now = loop.time()
+            self.metrics.loop_lag = max(now - due, 0.0)
+            due = now + TICK_S
+            self._beat = time.monotonic()
+            self._janitor.sweep(self.listener.relays, self._beat)
+            self._decisions.tick(time.time())
+            self._notify.watchdog()
+            if self._guard.changed:
+                self._guard.changed = False
+                await asyncio.to_thread(
+                    _keep, self._config.state_dir / "index.json", self._guard.state()
+                )
+
+    def _epoch_read(self, trusted: bool) -> None:
+        """The index was looked at, by a health check at least every two seconds."""
+        if trusted != self.metrics.index_ready or (not trusted and self._guard.why != self._said):
+            self._said = self._guard.why
+            if trusted:
+                log.get().info("index_epoch", epoch=self._guard.epoch, seq=self._guard.seq)
+                self._cured("epoch")
+            else:
+                log.get().error("index_untrusted", why=self._guard.why)
+        self.metrics.index_ready = trusted
+
+    def _say_once(self, event: str, why: str) -> None:
+        if why != self._said:
+            self._said = why
+            log.get().error(event, why=why)
+
+    def _cured(self, what: str) -> None:
+        if self._missing.pop(what, None) is not None and not self._missing:
+            log.get().info("ready")
+
+    def index_up(self) -> None:
+        """See `store.index.Watcher`."""
+        self.metrics.redis_up = True
+        log.get().info("redis_up", redis=str(self._address))
+        self._cured("redis")
+
+    def index_away(self, why: str) -> None:
+        """See `store.index.Watcher`."""
+        self.metrics.redis_up = False
+        log.get().error("redis_away", redis=str(self._address), why=why)
+
+    # --- what is asked of it by the admin port, in its threads
+
+    def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the balancer should send sessions here."""
+        detail = {"missing": dict(self._missing), "draining": self._draining, **self._redis_state()}
+        return not self._missing and not self._draining, detail
+
+    def liveness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the event loop turns."""
+        age = time.monotonic() - self._beat
+        return age < HEARTBEAT_MOST_S, {"heartbeat_age_s": round(age, 3)}
+
+    def _redis_state(self) -> dict[str, Any]:
+        index, guard = self.index, self._guard
+        state = "up" if index.up else "away"
+        why = index.why or guard.why or None
+        return {"redis": {"state": state, "why": why, "endpoint": str(self._address)}}
+
+    def status(self) -> dict[str, Any]:
+        """What `smsfilter top` shows: see `admin`."""
+        relays = list(self.listener.relays)
+        shown = sorted(relays, key=lambda r: -r.session.forwarded)[:SESSIONS_SHOWN]
+        return {
+            **self.metrics.snapshot(),
+            **self._redis_state(),
+            "version": __version__,
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "state": "draining" if self._draining else "serving",
+            "ready": not self._missing,
+            "missing": [f"{what}: {cure}" for what, cure in self._missing.items()],
+            "sessions": [
+                {
+                    "account": relay.session.account,
+                    "peer": relay.session.peer,
+                    "state": relay.session.state.name.lower(),
+                    "bound_as": relay.session.bound_as,
+                    "since": relay.opened_at,
+                    "forwarded": relay.session.forwarded,
+                    "refused": relay.session.refused,
+                    "in_flight": relay.session.in_flight(),
+                }
+                for relay in shown
+            ],
+            "sessions_total": len(relays),
+        }
+
+    def _sessions_by_state(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for relay in list(self.listener.relays):
+            name = relay.session.state.name.lower()
+            found[name] = found.get(name, 0) + 1
+        return found
+
+    # --- the end
+
+    async def drain(self) -> None:
+        """Take no more, let what is under way be answered, unbind, say good-bye."""
+        self._draining = self._hub.paused = True
+        seconds = self._config.proxy.timeouts.drain.total_seconds()
+        log.get().info("draining", sessions=len(self.listener.relays), within_s=seconds)
+        self._notify.stopping("draining")
+        self.listener.stop()
+        relays = self.listener.relays
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not all(relay.quiet() for relay in relays):
+                    await asyncio.sleep(DRAIN_LOOK_S)  # noqa: ASYNC110 - many sessions' state
+        self.close_at_once()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNBIND_WITHIN_S):
+                await self.listener.empty.wait()
+
+    def close_at_once(self) -> None:
+        """End every session without waiting for anyone."""
+        for relay in list(self.listener.relays):
+            relay.close(Leg.PROXY, Why.DRAINED)
+
+    def heartbeat(self) -> float:
+        """When the event loop last turned, in monotonic seconds."""
+        return self._beat
+
+    async def stop(self) -> None:
+        """End what is left, whatever state it is in."""
+        self.listener.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.index.stop()
+        await self._redis.aclose()
+        if self._admin is not None:
+            await asyncio.to_thread(self._admin.stop)
+        log.get().info("stopped", forwarded=self.metrics.forwarded)
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What the index was when this host last saw it."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "epoch": str(kept["epoch"]),
+            "seq": int(kept["seq"]),
+            "left": tuple(str(epoch) for epoch in kept["left"]),
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.get().error("state_unreadable", file=str(path), why=str(error))
+        return {}
+
+
+def _keep(path: Path, state: dict[str, object]) -> None:
+    new = path.with_suffix(".new")
+    try:
+        new.write_text(json.dumps(state), encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        log.get().error("state_unwritable", file=str(path), why=str(error))

@@ -1,0 +1,59 @@
+"""Whether the index can be trusted: it must carry an epoch, and never one from the past.
+
+`index:epoch` is `epoch:seq`. A missing or ill-formed epoch is an index that was emptied or is the
+wrong database; one that changes within a batch was emptied meanwhile; a lower seq, or an epoch
+that was left before, is an old copy. Pure: the caller reads the key and keeps `state()` on disk.
+"""
+
+LEFT_MOST = 64
+"""How many epochs once left are remembered: a restore from an older one is hardly meant."""
+
+
+class EpochGuard:
+    """Judges the epoch of each batch. `why` says what is wrong with the last one, else ''."""
+
+    def __init__(self, epoch: str = "", seq: int = 0, left: tuple[str, ...] = ()) -> None:
+        self.epoch = epoch
+        self.seq = seq
+        self.left = left
+        self.why = "the index was not read yet"
+        self.changed = False
+        """Set when a new epoch was taken in; whoever keeps the state on disk clears it."""
+        self._raw: bytes | None = None
+
+    def state(self) -> dict[str, object]:
+        """What has to survive a restart."""
+        return {"epoch": self.epoch, "seq": self.seq, "left": list(self.left)}
+
+    def trusted(self, first: object, last: object) -> bool:
+        """Whether a batch that read `first` before and `last` after its look-ups can be used."""
+        if first == self._raw and last == self._raw and first is not None:
+            return True
+        if not isinstance(first, bytes) or not isinstance(last, bytes):
+            missing = first is None or last is None
+            self.why = "index:epoch is missing" if missing else f"index:epoch: {first or last!s}"
+            return False
+        if first != last:
+            self.why = "index:epoch changed within a batch"
+            return False
+        return self._accept(first)
+
+    def _accept(self, raw: bytes) -> bool:
+        epoch, _, seq_text = raw.decode("utf-8", "replace").rpartition(":")
+        if not epoch or not (seq_text.isascii() and seq_text.isdigit()):
+            self.why = "index:epoch is not of the form epoch:seq"
+            return False
+        seq = int(seq_text)
+        if epoch == self.epoch and seq < self.seq:
+            self.why = f"index:epoch went back from seq {self.seq} to {seq}: an old copy"
+            return False
+        if epoch in self.left:
+            self.why = f"index:epoch is {epoch} again, which was left before: an old copy"
+            return False
+        if epoch != self.epoch:
+            if self.epoch:
+                self.left = (*self.left, self.epoch)[-LEFT_MOST:]
+            self.changed = True
+        self.epoch, self.seq, self._raw = epoch, seq, raw
+        self.why = ""
+        return True

@@ -1,0 +1,386 @@
+"""The look-ups of the SMS path: one pipelined connection to Redis, batches in, replies out.
+
+A batch is never cancelled on the wire: at its deadline it is answered with None and its place in
+the queue of replies stays, so that no reply can be taken for another's. A late, broken or
+untrusted connection is `away`: batches are then answered at once, a probe goes out every 200 ms,
+and nothing piles up. RESP is packed by hand and read by hiredis; everything else in the project
+uses redis-py.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol, cast
+
+import hiredis
+
+from smsfilter.store import keys
+from smsfilter.store.address import RedisAddress
+from smsfilter.store.connect import RedisRefused, Unreachable, dial, greeting
+
+Replies = list[object]
+Done = Callable[[Replies | None], None]
+
+PENDING_MOST = 64
+"""Batches on the wire before the connection is given up: more means that nobody answers."""
+HEAD_AGE_MOST_S = 1.0
+"""Age of the oldest unanswered batch at which the connection is given up."""
+HELD_UP_S = 0.01
+"""How late a timer may be before the fault is looked for in this process and not in Redis."""
+PROBE_EVERY_S = 0.2
+HEALTH_EVERY_S = 2.0
+RECONNECT_MOST_S = 1.0
+HELLO_WITHIN_S = 3.0
+
+
+def pack(*words: str | bytes) -> bytes:
+    """One command in RESP."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        octets = word.encode() if isinstance(word, str) else word
+        parts.append(b"$%d\r\n%b\r\n" % (len(octets), octets))
+    return b"".join(parts)
+
+
+class BlockQuestion:
+    """SMISMEMBER of one set of members against many customers, packed but for the number.
+
+    The command for the digits `d` is `heads[len(d)] + d + tail`.
+    """
+
+    __slots__ = ("clean", "heads", "tail")
+
+    def __init__(self, prefix: str, members: tuple[str, ...]) -> None:
+        packed = pack("SMISMEMBER", "KEY", *members)
+        head, _, tail = packed.partition(b"$3\r\nKEY\r\n")
+        left, right = keys.block(prefix, "\0").encode().split(b"\0")
+        width = len(left) + len(right)
+        self.heads = tuple(head + b"$%d\r\n" % (width + n) + left for n in range(16))
+        self.tail = right + b"\r\n" + tail
+        self.clean: list[int] = [0] * len(members)
+        """The reply that finds no block."""
+
+
+class Watcher(Protocol):
+    """Who is told when the index comes and goes."""
+
+    def index_up(self) -> None:
+        """The index answers."""
+
+    def index_away(self, why: str) -> None:
+        """Look-ups cannot be made, or not be trusted."""
+
+
+class _Pending:
+    __slots__ = ("count", "done", "replies", "sent")
+
+    def __init__(self, count: int, done: Done | None, sent: float) -> None:
+        self.count = count
+        self.done = done
+        self.sent = sent
+        self.replies: Replies = []
+
+
+class _Link(asyncio.Protocol):
+    """One TCP or UNIX connection to Redis."""
+
+    def __init__(self, lost: Callable[[str], None]) -> None:
+        self.pending: deque[_Pending] = deque()
+        self.transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader()
+        self._lost = lost
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+
+    def send(self, commands: bytes, count: int, done: Done | None) -> None:
+        self.pending.append(_Pending(count, done, monotonic()))
+        if self.transport is not None:
+            self.transport.write(commands)
+
+    def data_received(self, data: bytes) -> None:
+        reader, pending = self._reader, self.pending
+        reader.feed(data)
+        try:
+            while pending:
+                head = pending[0]
+                replies, missing = head.replies, head.count - len(head.replies)
+                for _ in range(missing):
+                    reply = reader.gets()
+                    if reply is False:
+                        return
+                    replies.append(reply)
+                pending.popleft()
+                if head.done is not None:
+                    head.done(replies)
+            if reader.has_data():
+                self.drop("Redis sent a reply that was not asked for")
+        except hiredis.ProtocolError as error:
+            self.drop(f"Redis broke its protocol: {error}")
+
+    def drop(self, why: str) -> None:
+        """Give the connection up; what waits is answered with None."""
+        if self.transport is not None:
+            self.transport.abort()
+        self._fail(why)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(str(exc) if exc else "Redis closed the connection")
+
+    def _fail(self, why: str) -> None:
+        lost, self._lost = self._lost, _nothing
+        pending, self.pending = self.pending, deque()
+        lost(why)
+        for head in pending:
+            if head.done is not None:
+                head.done(None)
+
+
+def _nothing(_why: str) -> None:
+    return None
+
+
+class Index:
+    """The index as the path sees it: `ask` always answers, by replies or by None.
+
+    `deadline` is in seconds. `up` tells whether look-ups are made at all, `why` why not.
+    """
+
+    def __init__(
+        self, address: RedisAddress, prefix: str, deadline: float, watcher: Watcher
+    ) -> None:
+        self.address = address
+        self.prefix = prefix
+        self.up = False
+        self.why = "not connected yet"
+        self.epoch_command = pack("GET", prefix + keys.EPOCH)
+        self._deadline = deadline
+        self._watcher = watcher
+        self._link: _Link | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._probe: asyncio.TimerHandle | None = None
+        self._evicted: int | None = None
+        self._untrusted = ""
+        self._keeper: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
+        self._health = pack("INFO", "memory") + pack("INFO", "stats") + pack("INFO", "replication")
+        self.epoch_read: Callable[[object], None] = lambda _raw: None
+        """Called with `index:epoch` at each health check, so that it is known without traffic."""
+
+    async def start(self, patience: float) -> None:
+        """Connect, and keep connected. Returns once up, or after `patience` seconds.
+
+        Raises RedisRefused when Redis is there and refuses: a wrong password, user or
+        certificate does not heal by itself.
+        """
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._keeper = asyncio.create_task(self._keep(first), name="index")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(first), patience)
+
+    async def stop(self) -> None:
+        """Close the connection; later questions are answered with None."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+        self._set_away("stopped", tell=False)
+        if self._link is not None:
+            self._link.drop("stopped")
+
+    def ask(self, commands: bytes, count: int, done: Done) -> None:
+        """Send `commands`, which have `count` replies; `done` gets them all, or None."""
+        link = self._link
+        if not self.up or link is None:
+            done(None)
+            return
+        if len(link.pending) >= PENDING_MOST:
+            link.drop(f"{PENDING_MOST} batches are unanswered")
+            done(None)
+            return
+        link.send(commands, count, done)
+        if self._timer is None:
+            self._look_in(self._deadline)
+
+    # --- deadlines and probes
+
+    def _look_in(self, wait: float) -> None:
+        self._due = monotonic() + wait
+        self._timer = asyncio.get_running_loop().call_later(wait, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        """Answer what is too late. One timer serves all batches: it is set again while any wait."""
+        self._timer = None
+        link = self._link
+        if link is None or not link.pending:
+            return
+        now = monotonic()
+        if now > self._due + HELD_UP_S:
+            self._look_in(0.001)  # it was this process that was late: the replies may be here
+            return
+        late = [p for p in link.pending if p.done is not None and p.sent + self._deadline <= now]
+        if late:
+            self._set_away(f"no answer within {self._deadline * 1000:.0f} ms")
+        for pending in late:
+            done, pending.done = pending.done, None
+            if done is not None:
+                done(None)
+        if not link.pending:
+            return
+        head = link.pending[0].sent + HEAD_AGE_MOST_S
+        if head <= now:
+            link.drop(f"no answer for {HEAD_AGE_MOST_S:.0f} s")
+            return
+        waiting = (p.sent + self._deadline for p in link.pending if p.done is not None)
+        self._look_in(max(min(waiting, default=head) - now, 0.001))
+
+    def _send_probe(self) -> None:
+        self._probe = None
+        if self.up or self._link is None:
+            return
+        link, sent = self._link, monotonic()
+
+        def answered(replies: Replies | None) -> None:
+            if replies is None or link is not self._link:
+                return
+            self._judge_health(replies)
+            if monotonic() - sent <= self._deadline and not self._untrusted and not link.pending:
+                self._set_up()
+
+        if not link.pending:
+            self._send_health(answered)
+        elif monotonic() - link.pending[0].sent > HEAD_AGE_MOST_S:
+            link.drop(f"no answer for {HEAD_AGE_MOST_S:.0f} s")
+            return
+        self._probe = asyncio.get_running_loop().call_later(PROBE_EVERY_S, self._send_probe)
+
+    def _send_health(self, done: Done) -> None:
+        if self._link is not None:
+            self._link.send(self._health + self.epoch_command, 4, done)
+
+    def _set_up(self) -> None:
+        if not self.up:
+            self.up, self.why = True, ""
+            self._watcher.index_up()
+
+    def _set_away(self, why: str, *, tell: bool = True) -> None:
+        changed, self.up = self.up or why != self.why, False
+        self.why = why
+        if changed and tell:
+            self._watcher.index_away(why)
+        if self._probe is None and self._link is not None:
+            self._probe = asyncio.get_running_loop().call_later(PROBE_EVERY_S, self._send_probe)
+
+    # --- connection and health
+
+    async def _keep(self, first: asyncio.Future[None]) -> None:
+        wait = 0.05
+        while True:
+            try:
+                await self._connect()
+                wait = 0.05
+                if not first.done():
+                    first.set_result(None)
+                await self._watch()
+            except RedisRefused as refused:
+                if not first.done():
+                    first.set_exception(refused)
+                self._set_away(str(refused))
+            except (OSError, Unreachable) as error:
+                self._set_away(str(error) or type(error).__name__)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            wait = min(wait * 2, RECONNECT_MOST_S)
+
+    async def _connect(self) -> None:
+        self._gone = gone = asyncio.Event()
+
+        def lost(why: str) -> None:
+            self._link = None
+            gone.set()
+            self._set_away(why)
+
+        _, link = await dial(self.address, lambda: _Link(lost))
+        async with asyncio.timeout(HELLO_WITHIN_S):
+            hello = greeting(self.address)
+            replies = await self._first_words(link, b"".join(pack(*c) for c in hello), len(hello))
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    link.drop("refused")
+                    raise RedisRefused(f"redis at {self.address}: {reply}")
+            health = await self._first_words(link, self._health + self.epoch_command, 4)
+        self._link = link
+        self._evicted = None
+        self._judge_health(health)
+        if self._untrusted:
+            self._set_away(self._untrusted)
+        else:
+            self._set_up()
+
+    async def _first_words(self, link: _Link, commands: bytes, count: int) -> Replies:
+        if not count:
+            return []
+        answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+
+        def done(replies: Replies | None) -> None:
+            if answer.done():
+                return
+            if replies is None:
+                answer.set_exception(ConnectionError("Redis closed the connection"))
+            else:
+                answer.set_result(replies)
+
+        link.send(commands, count, done)
+        return await answer
+
+    async def _watch(self) -> None:
+        """Ask for health every two seconds until the connection is lost."""
+        while not self._gone.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), HEALTH_EVERY_S)
+            link = self._link
+            if link is None:
+                return
+            if link.pending and link.pending[0].sent + HEAD_AGE_MOST_S <= monotonic():
+                link.drop(f"no answer for {HEAD_AGE_MOST_S:.0f} s")
+            elif not link.pending or self.up:
+                self._send_health(self._health_answered)
+
+    def _health_answered(self, replies: Replies | None) -> None:
+        if replies is None:
+            return
+        self._judge_health(replies)
+        if self._untrusted and self.up:
+            self._set_away(self._untrusted)
+
+    def _judge_health(self, replies: Replies) -> None:
+        """Whether what Redis says of itself lets an absent key mean "no block"."""
+        self._untrusted = ""
+        refused = next((r for r in replies if isinstance(r, Exception)), None)
+        if refused is not None:
+            self._untrusted = f"Redis does not tell its health: {refused}"
+            if str(refused).startswith("LOADING"):
+                self._untrusted = "Redis is loading its data"
+            return
+        told: dict[str, str] = {}
+        for reply in replies[:3]:
+            text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else ""
+            for line in text.splitlines():
+                name, _, value = line.partition(":")
+                told[name] = value
+        eviction = told.get("maxmemory_policy", "")
+        evicted = int(told.get("evicted_keys", "0"))
+        grown = self._evicted is not None and evicted > self._evicted
+        self._evicted = evicted
+        if eviction.startswith("allkeys-"):
+            self._untrusted = f"maxmemory-policy {eviction} may evict blocks: set noeviction"
+        elif grown and not eviction.startswith(("noeviction", "volatile-")):
+            self._untrusted = "Redis evicts keys: set maxmemory-policy noeviction"
+        elif self.address.sentinel and told.get("role") != "master":
+            self._untrusted = "Redis is no longer the master"
+            if self._link is not None:
+                self._link.drop(self._untrusted)
+        self.epoch_read(replies[3])
