@@ -8,6 +8,8 @@ uses it. Nothing here touches a Redis that was on the machine before.
 
 # ruff: noqa: PLC0415 - see above
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -28,7 +30,7 @@ MakeSite = Callable[..., Awaitable["Site"]]
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> "Iterator[RedisServer]":
+def redis_server() -> Iterator[RedisServer]:
     """The worker's Redis: shared by its tests, so neither to be killed nor reconfigured."""
     from tests.fakes.redis_server import RedisServer
 
@@ -38,7 +40,7 @@ def redis_server() -> "Iterator[RedisServer]":
 
 
 @pytest.fixture
-def redis_client(redis_server: "RedisServer") -> "Iterator[redis.Redis]":
+def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
     """A client of the worker's Redis, which is empty."""
     with contextlib.closing(redis_server.connect()) as client:
         client.flushall()
@@ -62,13 +64,13 @@ def make_redis() -> Iterator[MakeRedis]:
 
 
 @pytest.fixture
-def own_redis(make_redis: MakeRedis) -> "RedisServer":
+def own_redis(make_redis: MakeRedis) -> RedisServer:
     """A Redis of the test's own: to kill, freeze, empty, restart."""
     return make_redis()
 
 
 @pytest.fixture
-async def smsc() -> "AsyncIterator[FakeSMSC]":
+async def smsc() -> AsyncIterator[FakeSMSC]:
     """A scripted SMSC in good health."""
     from tests.fakes.smsc import FakeSMSC
 
@@ -79,7 +81,7 @@ async def smsc() -> "AsyncIterator[FakeSMSC]":
 
 @pytest.fixture
 async def make_site(
-    tmp_path: Path, redis_server: "RedisServer", request: pytest.FixtureRequest
+    tmp_path: Path, redis_server: RedisServer, request: pytest.FixtureRequest
 ) -> AsyncIterator[MakeSite]:
     """Makes sites: `await make_site(…)` with any of
 
@@ -126,6 +128,6 @@ async def make_site(
 
 
 @pytest.fixture
-async def site(make_site: MakeSite) -> "Site":
+async def site(make_site: MakeSite) -> Site:
     """The default site, started: see REGISTRY and APPROVED in tests/fakes/site.py."""
     return await make_site()
