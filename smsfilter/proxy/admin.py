@@ -41,8 +41,6 @@ from smsfilter.metrics import CONTENT_TYPE, Metrics, render
 CONNECTIONS_MAX: Final = 16
 CONNECTION_S: Final = 5.0
 """A whole connection: request, answer and what its client takes to read it."""
-SESSIONS_SHOWN_MAX: Final = 200
-"""Rows of the sessions in /status: what a person can look through."""
 POLL_S: Final = 0.2
 
 Check = Callable[[], tuple[bool, dict[str, Any]]]
