@@ -54,9 +54,9 @@ _DELIVERY_RESPS: Final = frozenset(command_id | c.RESPONSE_BIT for command_id in
 _ALERTS: Final = frozenset({c.ALERT_NOTIFICATION})  # §4.12: it has no response
 _NOTHING: Final[frozenset[int]] = frozenset()
 
-# What was asked before the unbind is answered after it; so is the unbind.
-_LAST_FROM_ESME: Final = _LINK | {c.UNBIND_RESP} | _DELIVERY_RESPS
-_LAST_FROM_SMSC: Final = _LINK | {c.UNBIND_RESP} | _SUBMISSION_RESPS
+# What was asked before the unbind is answered after it; so is the unbind, and two may cross.
+_LAST_FROM_ESME: Final = _LINK | _UNBIND | _DELIVERY_RESPS
+_LAST_FROM_SMSC: Final = _LINK | _UNBIND | _SUBMISSION_RESPS
 
 ESME_MAY_SEND: Final[dict[State, frozenset[int]]] = {
     State.OPEN: _LINK | _BINDS,

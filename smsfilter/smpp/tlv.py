@@ -29,7 +29,7 @@ TLV_HEADER: Final = Struct(">HH")  # tag, length of the value (SMPP v3.4 §3.2.4
 
 # One bit each. Others may come twice: callback_num does so by the specification (§5.3.2.36),
 # broadcast_area_identifier too (v5.0 §4.4.1), and of vendors' own we cannot know.
-_ONCE: Final[dict[int, int]] = {
+ONCE: Final[dict[int, int]] = {
     tag: 1 << bit
     for bit, tag in enumerate(
         (
@@ -62,7 +62,7 @@ def check_tlvs(
         start += 4 + length
         if start > end:
             raise _malformed(command_id, f"TLV 0x{tag:04X} goes past the end")
-        bit = _ONCE.get(tag)
+        bit = ONCE.get(tag)
         if bit is not None:
             if seen & bit:
                 raise _malformed(command_id, f"{TAG_NAMES[tag]} more than once")

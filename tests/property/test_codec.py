@@ -1,0 +1,150 @@
+"""What holds of the codec for every PDU, and of decode and peek for every octet string."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from smsfilter.smpp.const import (
+    DATA_SM,
+    DELIVER_SM,
+    REPLACE_SM,
+    SUBMIT_MULTI,
+    SUBMIT_SM,
+    TAG_MESSAGE_PAYLOAD,
+)
+from smsfilter.smpp.errors import Malformed, PDUError
+from smsfilter.smpp.pdu import HEADER, PDU, build, decode
+from smsfilter.smpp.peek import BINDS, Peek, peek, peek_bind
+from smsfilter.smpp.spec import SMEAddress
+from smsfilter.smpp.tlv import check_tlvs, read_tlvs
+from tests.strategies import framed, known_commands, mutated, pdus
+
+T = TypeVar("T")
+CARRIERS = (SUBMIT_SM, DATA_SM, SUBMIT_MULTI, REPLACE_SM, DELIVER_SM)
+
+
+@given(pdus())
+def test_decode_gives_back_what_was_built(pdu: PDU) -> None:
+    assert decode(build(pdu)) == pdu
+
+
+def outcome(read: Callable[[], T]) -> T | int:
+    """What was read, or the command_status of the refusal; any other exception is a failure."""
+    try:
+        return read()
+    except PDUError as refusal:
+        return refusal.command_status
+
+
+def refused_or_exact(octets: bytes) -> None:
+    """Whatever decode accepts, build gives back; what it refuses, it refuses with a status."""
+    pdu = outcome(lambda: decode(octets))
+    if isinstance(pdu, PDU):
+        assert build(pdu) == octets
+    else:
+        assert pdu > 0
+
+
+@given(st.binary(max_size=200))
+def test_random_octets(octets: bytes) -> None:
+    refused_or_exact(octets)
+
+
+@given(framed(known_commands, st.binary(max_size=120)))
+def test_random_bodies(octets: bytes) -> None:
+    refused_or_exact(octets)
+
+
+@given(framed(known_commands, st.lists(st.sampled_from((b"\0", b"\0\1", b"1"))).map(b"".join)))
+def test_bodies_of_mostly_nuls(octets: bytes) -> None:
+    refused_or_exact(octets)
+
+
+@given(mutated())
+def test_mutated_pdus(octets: bytes) -> None:
+    refused_or_exact(octets)
+
+
+def same_verdict(octets: bytes) -> None:
+    """Peek and decode read the same, or refuse with the same status."""
+    command_id = HEADER.unpack_from(octets)[1]
+    buffer = b"before" + octets + b"\0after"
+    pdu = outcome(lambda: decode(octets))
+    expected = seen(pdu) if isinstance(pdu, PDU) else pdu
+    assert outcome(lambda: peek(buffer, 6, 6 + len(octets), command_id)) == expected
+
+
+def seen(pdu: PDU) -> Peek:
+    """What a peek ought to find, taken from the full decode."""
+    entries = pdu.fields.get("dest_address", ())
+    destinations = tuple(one.address for one in entries if isinstance(one, SMEAddress))
+    if "destination_addr" in pdu.fields:
+        destinations = (pdu.fields["destination_addr"],)
+    return Peek(
+        pdu.fields["source_addr"],
+        destinations,
+        pdu.fields.get("schedule_delivery_time") or None,
+        sum(not isinstance(one, SMEAddress) for one in entries),
+        pdu.trailing_nuls,
+    )
+
+
+@given(pdus(CARRIERS).map(build))
+def test_peek_reads_what_decode_reads(octets: bytes) -> None:
+    same_verdict(octets)
+
+
+@given(mutated(CARRIERS).filter(lambda octets: int.from_bytes(octets[:4], "big") == len(octets)))
+def test_peek_and_decode_agree_on_mutated_pdus(octets: bytes) -> None:
+    same_verdict(octets)
+
+
+@given(framed(st.sampled_from(CARRIERS), st.binary(max_size=120)))
+def test_peek_and_decode_agree_on_random_bodies(octets: bytes) -> None:
+    same_verdict(octets)
+
+
+@given(
+    framed(
+        st.sampled_from(CARRIERS),
+        st.lists(st.sampled_from((b"\0", b"\0\1", b"\2", b"1", b"1" * 16, b"\0" * 9))).map(
+            b"".join
+        ),
+    )
+)
+def test_peek_and_decode_agree_on_bodies_of_mostly_nuls(octets: bytes) -> None:
+    same_verdict(octets)
+
+
+@given(pdus(tuple(BINDS)).map(build) | mutated(tuple(BINDS)))
+def test_what_peek_reads_of_a_bind_is_what_decode_reads(octets: bytes) -> None:
+    """The peek is stricter: it takes no TLVs in a bind."""
+    try:
+        found = peek_bind(octets, 0, len(octets))
+    except Malformed:
+        return
+    if int.from_bytes(octets[:4], "big") == len(octets):
+        fields = decode(octets).fields
+        assert found == tuple(
+            fields[name] for name in ("system_id", "password", "interface_version")
+        )
+
+
+@given(st.lists(st.sampled_from((b"\0", b"\0\0\0\1", b"\4\x24\0\1x", b"\x14\1\0\0")), max_size=8))
+@example([b"\0"] * 3)
+@example([b"\0"] * 4)
+def test_a_coherent_tlv_area_is_told_apart_by_its_parts(pieces: list[bytes]) -> None:
+    """Read independently: cut TLVs off the front until none is left."""
+    area = b"".join(pieces)
+    rest, tags = area, []
+    while len(rest) >= 4 and len(rest) >= (size := 4 + rest[2] * 256 + rest[3]):
+        tags.append(int.from_bytes(rest[:2], "big"))
+        rest = rest[size:]
+    coherent = rest in (b"", b"\0", b"\0\0", b"\0\0\0")
+    coherent = coherent and 0 not in tags and tags.count(TAG_MESSAGE_PAYLOAD) < 2
+    found = outcome(lambda: check_tlvs(area, 0, len(area), has_text=False, command_id=SUBMIT_SM))
+    assert found == (len(rest) if coherent else 0xC0)
+    if coherent:
+        assert [tag for tag, _ in read_tlvs(area, 0, len(area) - len(rest))] == tags
