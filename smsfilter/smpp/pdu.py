@@ -18,6 +18,7 @@ from smsfilter.smpp.const import (
     ESME_RINVOPTPARSTREAM,
     HEADER_LENGTH,
     RESPONSE_BIT,
+    TAG_MESSAGE_PAYLOAD,
 )
 from smsfilter.smpp.errors import Malformed, PDUError
 from smsfilter.smpp.spec import FIELDS, Field
@@ -51,6 +52,11 @@ class PDU:
     def tlv(self, tag: int) -> bytes | None:
         """Return the value of the first TLV with this tag."""
         return next((value for found, value in self.tlvs if found == tag), None)
+
+    @property
+    def message(self) -> bytes:
+        """The user data, UDH included: short_message, or message_payload where that is empty."""
+        return self.fields.get("short_message") or self.tlv(TAG_MESSAGE_PAYLOAD) or b""
 
 
 def decode(octets: bytes) -> PDU:
