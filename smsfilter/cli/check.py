@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 def checked_url(loaded: "Loaded") -> None:
     """Raise ConfigError where the Redis of the configuration cannot be what its URL says."""
     from smsfilter.config import ConfigError  # noqa: PLC0415
-    from smsfilter.store.connect import parse_url  # noqa: PLC0415
+    from smsfilter.store.address import parse_url  # noqa: PLC0415
 
     redis = loaded.config.redis
     try:

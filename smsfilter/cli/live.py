@@ -1,0 +1,144 @@
+"""`smsfilter check --live`: whether Redis and the SMSC are there, and Redis is filled.
+
+Asks what the proxy will need, in the order in which one sets it up, and names for each thing that
+is missing the command that cures it. Changes nothing in Redis; to the SMSC only a TCP connection
+is opened, and closed without an octet.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from smsfilter.config import Config, Loaded, Upstream
+from smsfilter.rules.policy import ApprovalRule, Mode
+from smsfilter.store import keys, registry
+from smsfilter.store.address import parse_url
+from smsfilter.store.connect import RedisRefused, Unreachable, connected
+from smsfilter.store.epoch import EpochGuard
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+REDIS_LEAST: Final = (6, 2)
+"""SMISMEMBER came with 6.2."""
+
+
+class Finding(NamedTuple):
+    """One thing that was asked for; `cure` is a command, where one helps."""
+
+    ok: bool
+    message: str
+    cure: str = ""
+
+
+def run(loaded: Loaded, config_file: str) -> int:
+    """Print what was found; 1 when something is missing."""
+    return asyncio.run(_report(loaded, config_file))
+
+
+async def _report(loaded: Loaded, file: str) -> int:
+    found = [*await redis_findings(loaded, file), *await smsc_findings(loaded.config)]
+    for finding in found:
+        if finding.ok:
+            print(f"{finding.message}: ok")
+        else:
+            cure = f"; cure: {finding.cure}" if finding.cure else ""
+            print(f"{finding.message}{cure}", file=sys.stderr)
+    return 0 if all(finding.ok for finding in found) else 1
+
+
+async def redis_findings(loaded: Loaded, file: str) -> list[Finding]:
+    """Ask Redis for itself and for what it holds; `file` is the configuration, for the cures."""
+    config = loaded.config
+    address = parse_url(config.redis.url, config.state_dir, config.redis.password())
+    found: list[Finding] = []
+    try:
+        async with connected(address) as redis:
+            found += await _server(redis, str(address))
+            found.append(await _epoch(redis, config, file))
+            found += await _companies(redis, loaded, file)
+    except RedisRefused as error:
+        cure = (
+            f"name the user in redis.url and the password's file in redis.password_file of {file}"
+        )
+        found.append(Finding(False, str(error), cure))
+    except Unreachable as error:
+        found.append(Finding(False, str(error), "systemctl start redis-server"))
+    return found
+
+
+async def smsc_findings(config: Config) -> list[Finding]:
+    """Open a TCP connection to each SMSC."""
+    timeout_s = config.proxy.timeouts.connect.total_seconds()
+    return [await _smsc(upstream, timeout_s) for upstream in config.proxy.smsc]
+
+
+async def _server(redis: "Redis", where: str) -> list[Finding]:
+    info: dict[str, Any] = await redis.info()
+    version = str(info.get("redis_version", "0"))
+    found = [Finding(True, f"redis at {where}, version {version}")]
+    if tuple(int(part) for part in version.split(".")[:2]) < REDIS_LEAST:
+        found = [Finding(False, f"redis at {where} is version {version}; 6.2 or later is needed")]
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy.startswith("allkeys-"):
+        message = f"redis may evict blocks: maxmemory-policy is {policy}"
+        found.append(Finding(False, message, "redis-cli CONFIG SET maxmemory-policy noeviction"))
+    return found
+
+
+async def _epoch(redis: "Redis", config: Config, file: str) -> Finding:
+    epoch: Any = await redis.get(config.redis.prefix + keys.EPOCH)
+    guard = EpochGuard()
+    if guard.trusted(epoch, epoch):
+        return Finding(True, f"index, epoch {epoch.decode()}")
+    message = f"the index counts as not filled, so nothing is forwarded: {guard.why}"
+    return Finding(False, message, f"smsfilter index ready -c {file}")
+
+
+async def _companies(redis: "Redis", loaded: Loaded, file: str) -> list[Finding]:
+    prefix = loaded.config.redis.prefix
+    load = f"smsfilter registry load registry.yaml -c {file}"
+    try:
+        stored = await registry.load(redis, prefix)
+    except registry.RegistryError as error:
+        return [Finding(False, str(error), load)]
+    if stored is None:
+        return [Finding(False, "no registry: nothing tells which company sends", load)]
+    version, content = stored
+    found = [Finding(True, f"registry {version}, {len(content.companies)} companies")]
+    rules = loaded.policy.rules
+    if not any(isinstance(rule, ApprovalRule) and rule.mode is Mode.ENFORCE for rule in rules):
+        return found
+    names = sorted(content.companies)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.exists(keys.approved(prefix, name))
+        approved = await cast("Awaitable[list[int]]", pipeline.execute())
+    if any(approved):
+        found.append(Finding(True, f"approvals of {sum(approved)} of {len(names)} companies"))
+    else:
+        key = keys.approved(prefix, names[0] if names else "company")
+        message = "no company is approved: every message is refused"
+        found.append(Finding(False, message, f"redis-cli SADD '{key}' '*'"))
+    return found
+
+
+async def _smsc(upstream: Upstream, timeout_s: float) -> Finding:
+    host, port = upstream.address
+    local = (upstream.source_address, 0) if upstream.source_address else None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _reader, writer = await asyncio.open_connection(host, port, local_addr=local)
+    except TimeoutError:
+        return Finding(False, f"SMSC {upstream.address}: no answer in {timeout_s:g}s", _SMSC_CURE)
+    except OSError as error:
+        number = error.errno or 0  # negative: the name was not found
+        why = os.strerror(number) if number > 0 else error.strerror or str(error)
+        return Finding(False, f"SMSC {upstream.address}: {why}", _SMSC_CURE)
+    writer.close()
+    return Finding(True, f"SMSC {upstream.address} takes connections")
+
+
+_SMSC_CURE: Final = "see that it runs and that its firewall lets this machine in"
