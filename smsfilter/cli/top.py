@@ -343,7 +343,7 @@ def _rate(change: int | None, seconds: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    if seconds < 0.001:
+    if seconds < 0.0009995:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
