@@ -91,8 +91,7 @@ def build(pdu: PDU) -> bytes:
         raise Malformed(f"{pdu.name} has no {', '.join(sorted(unknown))}")
     optional = b"".join(_tlv(tag, value) for tag, value in pdu.tlvs) + bytes(pdu.trailing_nuls)
     has_text = bool(pdu.fields.get("short_message"))
-    if check_tlvs(optional, 0, len(optional), has_text, pdu.command_id) != pdu.trailing_nuls:
-        raise Malformed("up to three NULs may trail", ESME_RINVOPTPARSTREAM)
+    check_tlvs(optional, 0, len(optional), has_text, pdu.command_id)
     if not optional and _may_stop(pdu.command_id, pdu.command_status):
         fields = fields[: max((names.index(name) + 1 for name in pdu.fields), default=0)]
     mandatory = b"".join(one.write(pdu.fields.get(one.name, one.empty)) for one in fields)
