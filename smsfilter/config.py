@@ -53,7 +53,7 @@ def _address(value: object) -> Address:
         return value
     found = None
     if isinstance(value, str):
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", value)
+        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", value)
     if found is None or int(found[3]) > 0xFFFF:
         raise ValueError(
             "not an address: write host:port, such as 127.0.0.1:2775, 0.0.0.0:2775 or [::1]:2775"
@@ -217,7 +217,8 @@ class ProxyConfig(_Section):
 _NODE = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?"
 _REDIS_URL = re.compile(
     rf"rediss?://{_NODE}(/\d*)?(\?.*)?|unix:///[^?]+(\?.*)?|embedded:"
-    rf"|sentinel://{_NODE}(,{_NODE})*/[^/?]+(/\d+)?(\?.*)?"
+    rf"|sentinel://{_NODE}(,{_NODE})*/[^/?]+(/\d+)?(\?.*)?",
+    re.ASCII,
 )
 
 
@@ -278,7 +279,7 @@ class LogConfig(_Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="the least that is logged"
     )
-    decisions: Annotated[str, Field(pattern=r"^(refused|all|sample:[1-9]\d{0,8})$")] = Field(
+    decisions: Annotated[str, Field(pattern=r"^(refused|all|sample:[1-9][0-9]{0,8})$")] = Field(
         "refused", description="which verdicts: refused, all, or one in N: sample:N"
     )
 

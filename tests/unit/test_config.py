@@ -111,7 +111,8 @@ def test_a_single_address_needs_no_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["2775", ":2775", "0.0.0.0", "0.0.0.0:", "0.0.0.0:65536", "::1:2775", "a b:1", "h:-1"]
+    "text",
+    ["2775", ":2775", "0.0.0.0", "0.0.0.0:", "0.0.0.0:65536", "::1:2775", "a b:1", "h:-1", "h:１"],
 )
 def test_what_is_no_address(tmp_path: Path, text: str) -> None:
     (message,) = with_value(tmp_path, "proxy", f"admin: '{text}'")
@@ -140,7 +141,7 @@ def test_what_is_no_address(tmp_path: Path, text: str) -> None:
         (
             "proxy",
             "timeouts: {bind: 10}",
-            "not a duration: write a number and a unit, such as 50ms, 10s, 5m, 48h, 180d",
+            "not a duration: write a number and a unit: 50ms, 10s, 5m, 48h or 180d",
         ),
         ("redis", "deadline: 2s", "must be 1s or less: senders send again after 2s"),
         (
@@ -187,6 +188,7 @@ def test_urls_of_redis(url: str) -> None:
         ("127.0.0.1:6379", "not a URL of a Redis; write"),
         ("redis://", "not a URL of a Redis; write"),
         ("redis://h:port/0", "not a URL of a Redis; write"),
+        ("redis://h:１", "not a URL of a Redis; write"),
         ("redis://h/name", "not a URL of a Redis; write"),
         ("unix://relative", "not a URL of a Redis; write"),
         ("sentinel://h", "not a URL of a Redis; write"),
