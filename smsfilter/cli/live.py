@@ -93,7 +93,7 @@ async def _epoch(redis: "Redis", config: Config, file: str) -> Finding:
     guard = EpochGuard()
     if guard.trusted(epoch, epoch):
         return Finding(True, f"index, epoch {epoch.decode()}")
-    message = f"the index counts as not filled, so nothing is forwarded: {guard.why}"
+    message = f"the index counts as not filled, so no look-up is trusted: {guard.why}"
     return Finding(False, message, f"smsfilter index ready -c {file}")
 
 

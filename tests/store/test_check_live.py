@@ -80,7 +80,7 @@ def test_from_an_empty_redis_to_one_that_is_ready(
         f"SMSC {load_address(site)} takes connections: ok",
     ]
     assert err == [
-        "the index counts as not filled, so nothing is forwarded: index:epoch is missing; "
+        "the index counts as not filled, so no look-up is trusted: index:epoch is missing; "
         f"cure: smsfilter index ready -c {site.config}",
         "no registry: nothing tells which company sends; "
         f"cure: smsfilter registry load registry.yaml -c {site.config}",
