@@ -405,10 +405,6 @@ class Site:
             if found == name and wanted <= set(pairs)
         )
 
-    async def wait_ready(self, ready: bool = True, timeout_s: float = TIMEOUT_S) -> None:
-        """Wait until the log has said `ready`, or `not_ready`."""
-        await self.wait_for_log("ready" if ready else "not_ready", timeout_s=timeout_s)
-
     # what it uses
 
     def rss_kib(self) -> int:

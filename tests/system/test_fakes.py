@@ -1,6 +1,9 @@
 """The fakes against each other, with nothing between: a test kit that is wrong proves nothing."""
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,7 @@ from tests.conftest import MakeRedis
 from tests.fakes import wire
 from tests.fakes.esme import FakeESME
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
 
@@ -185,3 +189,23 @@ async def test_waiters_are_woken_by_the_change_they_wait_for():
     await smsc.stop()
     for esme in esmes:
         assert await esme.wait_ended() == "fin"
+
+
+@pytest.mark.system
+@pytest.mark.redis
+async def test_a_site_fails_for_what_its_daemon_did_wrong(
+    redis_server: RedisServer, smsc: FakeSMSC, tmp_path: Path
+):
+    shell = ("sh", "-c", 'echo Traceback >&2; exec "$@"', "sh")
+    site = Site(tmp_path / "traceback", redis_server, smsc, wrapper=shell)
+    await site.start()
+    with pytest.raises(AssertionError, match="--- stderr\nTraceback"):
+        await site.close()
+
+    site = Site(tmp_path / "killed", redis_server, smsc)
+    await site.start()
+    os.kill(site.pid, signal.SIGKILL)
+    with pytest.raises(AssertionError, match="the daemon ended with -9"):
+        await site.wait_for_log("never")
+    with pytest.raises(AssertionError, match="exit status -9"):
+        await site.close()
