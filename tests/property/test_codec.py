@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smsfilter.smpp.const import (
+    COMMAND_NAMES,
     DATA_SM,
     DELIVER_SM,
     REPLACE_SM,
@@ -17,7 +19,7 @@ from smsfilter.smpp.const import (
 from smsfilter.smpp.errors import Malformed, PDUError
 from smsfilter.smpp.pdu import HEADER, PDU, build, decode
 from smsfilter.smpp.peek import BINDS, Peek, peek, peek_bind
-from smsfilter.smpp.spec import SMEAddress
+from smsfilter.smpp.spec import FIELDS, COctetString, SMEAddress, Time
 from smsfilter.smpp.tlv import check_tlvs, read_tlvs
 from tests.strategies import framed, known_commands, mutated, pdus
 
@@ -116,6 +118,29 @@ def test_peek_and_decode_agree_on_random_bodies(octets: bytes) -> None:
 )
 def test_peek_and_decode_agree_on_bodies_of_mostly_nuls(octets: bytes) -> None:
     same_verdict(octets)
+
+
+STRINGS = [
+    pytest.param(command_id, one, id=f"{COMMAND_NAMES[command_id]}-{one.name}")
+    for command_id in CARRIERS
+    for one in FIELDS[command_id]
+    if isinstance(one, COctetString)
+]
+
+
+@pytest.mark.parametrize(("command_id", "long"), STRINGS)
+def test_every_string_has_the_same_limits_for_both(command_id: int, long: COctetString) -> None:
+    """Exhaustive, because a random string is seldom one octet too long."""
+    some = {"dest_address": (SMEAddress(1, 1, b"8613800138000"),)}
+    for length in range(long.size + 3):
+        body = b"".join(
+            b"x" * length + b"\0" if one is long else one.write(some.get(one.name, one.empty))
+            for one in FIELDS[command_id]
+        )
+        octets = HEADER.pack(16 + len(body), command_id, 0, 1) + body
+        same_verdict(octets)
+        legal = (0, 16) if isinstance(long, Time) else range(long.size)
+        assert isinstance(outcome(lambda whole=octets: decode(whole)), PDU) == (length in legal)
 
 
 @given(pdus(tuple(BINDS)).map(build) | mutated(tuple(BINDS)))
