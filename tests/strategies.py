@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from smsfilter.smpp.const import COMMAND_NAMES, RESPONSE_BIT, TAG_NAMES
@@ -20,6 +21,10 @@ from smsfilter.smpp.spec import (
     UnsuccessfulList,
 )
 from smsfilter.smpp.tlv import ONCE
+
+# Cores are shared with servers and other workers: how long one example takes says nothing.
+settings.register_profile("shared_cores", deadline=None)
+settings.load_profile("shared_cores")
 
 uint8 = st.integers(0, 0xFF)
 uint32 = st.integers(0, 0xFFFFFFFF)

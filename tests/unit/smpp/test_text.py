@@ -1,7 +1,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsfilter.smpp import const as c
@@ -181,6 +181,7 @@ def test_256_parts_are_too_many() -> None:
         split_text(UCS_2, "您" * (67 * 255 + 1), 1)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("aé€[]{}您😀 \n"), max_size=400))
 def test_parts_joined_are_the_text(text: str) -> None:
     parts = split_text(UCS_2, text, 7)
@@ -189,6 +190,7 @@ def test_parts_joined_are_the_text(text: str) -> None:
     assert all(len(one) <= 140 for one in parts)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.binary(max_size=60))
 def test_random_octets_raise_nothing_but_pdu_errors(data_coding: int, octets: bytes) -> None:
     for read in (
