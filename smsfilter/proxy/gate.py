@@ -10,10 +10,11 @@ import asyncio
 from collections import deque
 from time import monotonic, time
 
+from smsfilter import log
 from smsfilter.log import Decision as Logged
 from smsfilter.log import DecisionLog
 from smsfilter.metrics import Metrics
-from smsfilter.proxy.turn import Batch, Waiting
+from smsfilter.proxy.turn import Batch, Turn, Waiting
 from smsfilter.rules.judge import Judge
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index, Replies
@@ -24,6 +25,9 @@ TURN_MOST = 256
 """PDUs of one session in one batch, so that a flood waits for its turn like everyone."""
 IN_FLIGHT_MOST = 4
 """Batches on the wire at once: enough to keep both ends busy, few enough for them to grow."""
+
+TOLD_EVERY_S = 1.0
+"""How often a look-up that Redis answers with an error is logged."""
 
 
 class Gate:
@@ -45,6 +49,7 @@ class Gate:
         self._waiting: deque[Waiting] = deque()
         self._in_flight = 0
         self._scheduled = False
+        self._told = 0.0
         self._loop = asyncio.get_running_loop()
 
     def want(self, session: Waiting) -> None:
@@ -90,8 +95,7 @@ class Gate:
         if not commands and not batch.approvals:
             self._settle(batch, [], trusted=True)
             return
-        epoch = self._index.epoch_command
-        octets = b"".join([epoch, *commands, *batch.approvals, epoch])
+        octets = batch.octets(self._index.epoch_command)
         self._in_flight += 1
         self._metrics.batch_size.observe(len(commands))
         batch.sent = monotonic()
@@ -110,13 +114,7 @@ class Gate:
         self._index.ask(octets, len(commands) + len(batch.approvals) + 2, done)
 
     def _settle(self, batch: Batch, replies: Replies, *, trusted: bool) -> None:
-        granted: list[bool | None] = [None] * len(batch.approvals)
-        if trusted:
-            base = 1 + len(batch.commands)
-            for number in range(len(granted)):
-                reply = replies[base + number]
-                granted[number] = 1 in reply if isinstance(reply, list) else None
-        blocks = replies[1 : 1 + len(batch.commands)] if trusted else None
+        blocks, granted = batch.answers(replies if trusted else None)
         noted: list[Logged] = []
         for session, turn in batch.turns:
             try:
@@ -127,5 +125,18 @@ class Gate:
                 continue
             if turn.noted:
                 noted += turn.noted
+            if turn.failed and batch.sent >= self._told + TOLD_EVERY_S:
+                self._told = batch.sent
+                _tell_failed(turn)
         if noted:
             self._decisions.write(noted, batch.now)
+
+
+def _tell_failed(turn: Turn) -> None:
+    """Name the key and the error of one look-up that failed."""
+    readings, replies = turn.failed[0]
+    for reading, reply in zip(readings, replies, strict=True):
+        if isinstance(reply, Exception):
+            key = f"block:{{{log.mask_destination(reading)}}}"
+            log.get().error("lookup_failed", key=key, error=str(reply), also=len(turn.failed) - 1)
+            return

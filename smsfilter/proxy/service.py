@@ -320,8 +320,9 @@ class Service:
         relays = self.listener.relays
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not all(relay.quiet() for relay in relays):
-                    await asyncio.sleep(DRAIN_LOOK_S)  # noqa: ASYNC110 - many sessions' state
+                # many sessions' states in one, and only at the end: looked at, not awaited
+                while not all(relay.quiet() for relay in relays):  # noqa: ASYNC110
+                    await asyncio.sleep(DRAIN_LOOK_S)
         self.close_at_once()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNBIND_WITHIN_S):

@@ -7,6 +7,7 @@ object per PDU but one tuple.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Protocol
 
 from smsfilter.log import Decision as Logged
@@ -74,6 +75,22 @@ class Batch:
         self.approvals: dict[bytes, int] = {}
         self.turns: list[tuple[Waiting, Turn]] = []
 
+    def octets(self, epoch: bytes) -> bytes:
+        """All questions, the epoch asked for before and after them."""
+        return b"".join([epoch, *self.commands, *self.approvals, epoch])
+
+    def answers(self, replies: Replies | None) -> tuple[Replies | None, list[bool | None]]:
+        """The replies to `octets` taken apart: those about blocks, and whether each is approved.
+
+        None = could not be looked up, or cannot be trusted.
+        """
+        if not replies:
+            return (None if replies is None else []), [None] * len(self.approvals)
+        blocks = 1 + len(self.commands)
+        approvals = replies[blocks : blocks + len(self.approvals)]
+        granted = [1 in reply if isinstance(reply, list) else None for reply in approvals]
+        return replies[1:blocks], granted
+
 
 class Waiting(Protocol):
     """A session with PDUs to decide, as the gate sees it."""
@@ -96,6 +113,7 @@ class Turn:
         "buffer",
         "cuts",
         "expected",
+        "failed",
         "fed_at",
         "first",
         "forward",
@@ -131,6 +149,8 @@ class Turn:
         self.cuts: list[tuple[int, int]] = []
         self.answers: list[bytes] = []
         self.noted: list[Logged] = []
+        self.failed: list[tuple[tuple[bytes, ...], Replies]] = []
+        """Look-ups that Redis answered with an error: readings and replies."""
         self.forward = b""
         self.version = ""
         self.unbound = False
@@ -307,15 +327,10 @@ class Turn:
 
     def _judge(self, batch: Batch, replies: Replies | None, approved: list[bool | None]) -> int:
         """Message by message: clean ones pass at once, the others walk the rules."""
-        at, passed = self.first, 0
+        passed = 0
         submits: list[int] = []
-        for message in self.messages:
+        for message, blocked, granted in self.answered(batch, replies, approved):
             span, route, readings, schedule = message
-            count = len(readings)
-            mine = None if replies is None else replies[at : at + count]
-            at += count
-            blocked = _blocked(mine, route.clean)
-            granted = approved[batch.approvals[route.approval]] if route.approval else None
             if (
                 route.line.plain
                 and blocked is False
@@ -338,6 +353,24 @@ class Turn:
                     self.requests.append((span[2], span[4]))
         self.session.submitted(submits, self.fed_at)
         return passed
+
+    def answered(
+        self, batch: Batch, replies: Replies | None, approved: list[bool | None]
+    ) -> Iterator[tuple[Message, bool | None, bool | None]]:
+        """Each message, whether it is blocked, and whether its sender is approved.
+
+        None = could not be looked up. See `settle` for the arguments.
+        """
+        at = self.first
+        for message in self.messages:
+            _, route, readings, _ = message
+            mine = None if replies is None else replies[at : at + len(readings)]
+            at += len(readings)
+            blocked = _blocked(mine, route.clean)
+            if blocked is None and mine is not None:
+                self.failed.append((readings, mine))
+            granted = approved[batch.approvals[route.approval]] if route.approval else None
+            yield message, blocked, granted
 
     def _apply(self, span: Span, line: Line, facts: Facts, judge: Judge) -> bool:
         """Walk the rules for one message; True = it goes on."""
