@@ -20,13 +20,13 @@ from pydantic import (
     Field,
     PlainSerializer,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 from smsfilter.smpp.const import STATUS_BY_NAME, STATUS_NAMES
 
-_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -51,7 +51,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
     PlainSerializer(_duration_text),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(ms|s|m|h|d)$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}(ms|s|m|h|d)$"}),
 ]
 """A span of time, written `50ms`, `10s`, `5m`, `48h` or `180d`."""
 
@@ -100,13 +100,27 @@ class OnError(StrEnum):
     PASS = "pass"  # noqa: S105 - a verdict, not a password
 
 
+def _identifier(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value):
+        raise ValueError("not a rule's id: a small letter, then small letters, digits and _")
+    return value
+
+
 class BaseRule(Model):
     """What all rules share."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-    mode: Mode = Mode.ENFORCE
-    on_error: OnError = OnError.TEMPORARY
-    status: Status | None = None
+    id: Annotated[str, AfterValidator(_identifier)] = Field(
+        description="what logs and metrics call the rule"
+    )
+    mode: Mode = Field(
+        Mode.ENFORCE, description="enforce; shadow: only count what it would refuse; off"
+    )
+    on_error: OnError = Field(
+        OnError.TEMPORARY, description="what it says when Redis cannot answer: temporary or pass"
+    )
+    status: Status | None = Field(
+        None, description="the command_status of its permanent refusals, by name or number"
+    )
 
 
 class SourceRule(BaseRule):
@@ -125,14 +139,16 @@ class ApprovalRule(BaseRule):
     """The company must be approved to send groups from this source."""
 
     type: Literal["approval"]
-    require: Literal["always"] = "always"
+    require: Literal["always"] = Field("always", description="which messages need an approval")
 
 
 class ScheduledRule(BaseRule):
     """A message may be scheduled at most `max_ahead`: a later one would outlive a later block."""
 
     type: Literal["scheduled"]
-    max_ahead: Duration = timedelta(0)
+    max_ahead: Duration = Field(
+        timedelta(0), description="how far in the future a delivery may lie; 0s: not at all"
+    )
 
 
 class ReplaceRule(BaseRule):
@@ -157,38 +173,63 @@ DEFAULT_RULES: tuple[Rule, ...] = (
 class AccountPolicy(Model):
     """What differs for one account (system_id)."""
 
-    mode: Literal[Mode.ENFORCE, Mode.SHADOW] = Mode.ENFORCE
-    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
-    max_sessions: Annotated[int, Field(ge=1)] | None = None
-    status: dict[Reason, Status] = {}
+    mode: Literal[Mode.ENFORCE, Mode.SHADOW] = Field(
+        Mode.ENFORCE, description="shadow: only count what would be refused of this account"
+    )
+    addresses: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="where it may connect from, as networks; empty: anywhere"
+    )
+    max_sessions: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how many binds it may hold at once"
+    )
+    status: dict[Reason, Status] = Field(
+        {}, description="reason: command_status, for this account alone"
+    )
 
 
 def _country_code(value: str) -> str:
-    if not re.fullmatch(r"[1-9]\d{0,2}", value):
+    if not re.fullmatch(r"[1-9][0-9]{0,2}", value):
         raise ValueError("not an E.164 country code: one to three digits, without + or 00")
+    return value
+
+
+def _destination(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,15}", value):
+        raise ValueError("not a destination: its digits alone, at most 15, such as 10086999")
     return value
 
 
 class Policy(Model):
     """`policy.yaml`, version 1."""
 
-    version: Literal["1"] = "1"
-    country_code: Annotated[str, AfterValidator(_country_code)] = "86"
-    timezone: str = "Asia/Shanghai"
-    mode: Literal[Mode.ENFORCE, Mode.SHADOW] = Mode.ENFORCE
-    unknown: Literal["refuse", "account"] = "refuse"
-    refused_destinations: tuple[Annotated[str, Field(pattern=r"^\d{1,15}$")], ...] = ()
-    rules: tuple[Rule, ...] = DEFAULT_RULES
-    accounts: dict[Annotated[str, Field(min_length=1, max_length=15)], AccountPolicy] = {}
+    version: Literal["1"] = Field("1", description="the version of this format")
+    country_code: Annotated[str, AfterValidator(_country_code)] = Field(
+        "86", description="E.164 country code by which national numbers are read"
+    )
+    timezone: str = Field("Asia/Shanghai", description="of the dates in the registry")
+    mode: Literal[Mode.ENFORCE, Mode.SHADOW] = Field(
+        Mode.ENFORCE, description="shadow: refuse nothing for the rules' sake, only count it"
+    )
+    unknown: Literal["refuse", "account"] = Field(
+        "refuse", description="an unregistered account: refused, or a company of its own"
+    )
+    refused_destinations: tuple[Annotated[str, AfterValidator(_destination)], ...] = Field(
+        (), description="numbers that no sender may reach, such as the report centre"
+    )
+    rules: tuple[Rule, ...] = Field(DEFAULT_RULES, description="in order: the first refusal wins")
+    accounts: dict[Annotated[str, Field(min_length=1, max_length=15)], AccountPolicy] = Field(
+        {}, description="system_id: what differs for it"
+    )
 
-    @model_validator(mode="after")
-    def _one_rule_per_type(self) -> "Policy":
+    @field_validator("rules")
+    @classmethod
+    def _one_rule_per_type(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         for attribute in ("id", "type"):
-            names = [getattr(rule, attribute) for rule in self.rules]
+            names = [getattr(rule, attribute) for rule in rules]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"more than one rule with {attribute} {', '.join(twice)}")
-        return self
+        return rules
 
     def version_hash(self) -> str:
         """Twelve hex digits that name this content in logs and decisions."""
