@@ -31,6 +31,7 @@ from tests.fakes.esme import FakeESME
 from tests.fakes.process import STOP_TIMEOUT_S, Program
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.smsc import FakeSMSC
+from tests.vocabulary import log_events
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 20.0  # an interpreter and its imports, on cores that others use too
@@ -309,10 +310,12 @@ class Site:
             assert status == self._expected_exit, f"exit status {status}\n{self.story()}"
 
     def assert_clean(self) -> None:
-        """No exception that nobody caught, no traceback, no line that is no log line."""
+        """No exception that nobody caught, no traceback, no line that is no known log line."""
         assert not self.logged("unhandled"), self.story()
         assert not any("Traceback" in line for line in self.stderr), self.story()
         assert not self.garbled, f"no JSON on stdout: {self.garbled[:5]}"
+        unknown = {line["event"] for line in self.log} - log_events()
+        assert not unknown, f"log events that nobody knows: {unknown}"
 
     async def close(self) -> None:
         """Close what tests left open, and stop."""
