@@ -21,7 +21,7 @@ _UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
 }
 """Characters without a shape that are no format characters (category Cf) by their category."""
 
-_TURNING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Format characters that reorder what is seen: a header holding one may read as another."""
 
 _GAPS = frozenset(("Zs", "Zl", "Zp", "Cf", "Cc", "Pd", "Pc", "Me"))
@@ -51,7 +51,7 @@ _LOOK_ALIKES = {
     "t": "Тт" "Ττ" "Ⲧ" "Ꭲ" "ꓔ" "ᴛŧŦ",
     "u": "υ" "Սս" "ꓴ" "ᑌ" "ᴜʋ",
     "v": "Ѵѵ" "ν" "Ꮩꮩ" "ꓦ" "ᐯ" "ᴠ",
-    "w": "Ԝԝѡ" "ω" "ԝա" "ᎳᏔꮃ" "ꓪ" "ᴡɯ",
+    "w": "Ԝԝѡ" "ω" "ա" "ᎳᏔꮃ" "ꓪ" "ᴡɯ",
     "x": "Хх" "Χχ" "Ⲭ" "ꓫ" "╳" "ᕁ",
     "y": "УуҮү" "Υγ" "Ⲩ" "ᎩᎽ" "ꓬ" "ʏɣ",
     "z": "Ζ" "Ꮓꮓ" "ꓜ" "ᴢƶƵ",
@@ -121,18 +121,21 @@ def _decoded(octets: bytes, encoding: str) -> str | None:
 
 
 def has_controls(text: str) -> bool:
-    """Whether control characters stand in `text`: no registered header has any."""
-    return any(unicodedata.category(char) == "Cc" for char in text)
+    """Whether anything in `text` controls a line or its direction: no registered header has any."""
+    return any(
+        char in _TURNING or unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in text
+    )
 
 
 def fold(text: str) -> str:
     """Level case, width, spaces and characters without a width."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(
+    kept = "".join(
         char
         for char in folded
         if char in _TURNING or not (unicodedata.category(char) in ("Zs", "Cf") or char in _UNSEEN)
     )
+    return unicodedata.normalize("NFKC", kept)
 
 
 def shapes(text: str) -> tuple[str, ...]:
