@@ -443,6 +443,13 @@ def test_a_bad_reseller_is_refused_by_name(resellers: dict[str, Any], message: s
         )
 
 
+def test_a_bad_company_is_not_called_unknown_as_well() -> None:
+    bad = {"companies": {"a": {"headers": ["123"]}}, "resellers": {"r": {"may_send_for": ["a"]}}}
+    with pytest.raises(ValidationError) as caught:
+        RegistryFile.model_validate(bad)
+    assert [error["loc"] for error in caught.value.errors()] == [("companies", "a", "headers", 0)]
+
+
 def test_companies_must_be_given() -> None:
     with pytest.raises(ValidationError, match="Field required"):
         RegistryFile.model_validate({})
