@@ -129,5 +129,5 @@ async def make_site(
 
 @pytest.fixture
 async def site(make_site: MakeSite) -> Site:
-    """The default site, started: see REGISTRY and APPROVED in tests/fakes/site.py."""
+    """The default site, started: its companies are in tests/fakes/registry.py."""
     return await make_site()

@@ -30,38 +30,12 @@ from tests.fakes.changes import TIMEOUT_S, Changes
 from tests.fakes.esme import FakeESME
 from tests.fakes.process import STOP_TIMEOUT_S, Program
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.registry import APPROVED, REGISTRY
 from tests.fakes.smsc import FakeSMSC
 from tests.vocabulary import log_events
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 20.0  # an interpreter and its imports, on cores that others use too
-
-REGISTRY: dict[str, Any] = {
-    "companies": {
-        "acme": {
-            "name": "Acme Trading",
-            "accounts": ["acme", "acme2"],
-            "sources": ["10657555", {"prefix": "106905551"}],
-            "headers": ["ACME", "某公司"],
-            "signatures": ["某公司"],
-        },
-        "bravo": {
-            "name": "Bravo Retail",
-            "accounts": ["bravo"],
-            "sources": ["10658888"],
-            "headers": ["BRAVO"],
-        },
-        "charlie": {
-            "name": "Charlie Loans",
-            "accounts": ["charlie"],
-            "sources": ["10659999"],
-        },
-    },
-    "resellers": {"resell7": {"may_send_for": ["acme", "bravo"]}},
-}
-"""Three companies and a reseller; `charlie` is registered and not approved."""
-
-APPROVED = {"acme": ["*"], "bravo": ["*"]}
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
