@@ -52,7 +52,7 @@ class RedisAddress:
 
     def __str__(self) -> str:
         if self.scheme == "embedded":
-            return "embedded:"
+            return f"embedded:{self.path}"
         entry = self.username or ""
         entry += ":***" if self.password is not None else ""
         entry += "@" if entry else ""

@@ -163,7 +163,7 @@ def test_no_error_quotes_a_password(url: str) -> None:
         ("rediss://[::1]:7/1", "rediss://[::1]:7/1"),
         ("unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
         ("sentinel://u:p@a:1,b/m", "sentinel://u:***@a:1,b:26379/m/0"),
-        ("embedded:", "embedded:"),
+        ("embedded:", "embedded:/var/lib/smsfilter/redis.sock"),
     ],
 )
 def test_an_address_reads_as_a_url(url: str, shown: str) -> None:
