@@ -7,6 +7,8 @@ that was left before, is an old copy. Pure: the caller reads the key and keeps `
 
 LEFT_MOST = 64
 """How many epochs once left are remembered: a restore from an older one is hardly meant."""
+SEQ_DIGITS_MOST = 20
+"""Digits of a seq: 64 bits. Python refuses to read a number of thousands of them."""
 
 
 class EpochGuard:
@@ -18,7 +20,7 @@ class EpochGuard:
         self.left = left
         self.why = "the index was not read yet"
         self.changed = False
-        """Set when a new epoch was taken in; whoever keeps the state on disk clears it."""
+        """Set when a new epoch or seq was taken in; whoever keeps the state on disk clears it."""
         self._raw: bytes | None = None
 
     def state(self) -> dict[str, object]:
@@ -28,6 +30,7 @@ class EpochGuard:
     def trusted(self, first: object, last: object) -> bool:
         """Whether a batch that read `first` before and `last` after its look-ups can be used."""
         if first == self._raw and last == self._raw and first is not None:
+            self.why = ""
             return True
         if not isinstance(first, bytes) or not isinstance(last, bytes):
             missing = first is None or last is None
@@ -40,7 +43,8 @@ class EpochGuard:
 
     def _accept(self, raw: bytes) -> bool:
         epoch, _, seq_text = raw.decode("utf-8", "replace").rpartition(":")
-        if not epoch or not (seq_text.isascii() and seq_text.isdigit()):
+        digits = seq_text.isascii() and seq_text.isdigit()
+        if not epoch or not digits or len(seq_text) > SEQ_DIGITS_MOST:
             self.why = "index:epoch is not of the form epoch:seq"
             return False
         seq = int(seq_text)
@@ -50,10 +54,9 @@ class EpochGuard:
         if epoch in self.left:
             self.why = f"index:epoch is {epoch} again, which was left before: an old copy"
             return False
-        if epoch != self.epoch:
-            if self.epoch:
-                self.left = (*self.left, self.epoch)[-LEFT_MOST:]
-            self.changed = True
+        if epoch != self.epoch and self.epoch:
+            self.left = (*self.left, self.epoch)[-LEFT_MOST:]
+        self.changed = self.changed or (epoch, seq) != (self.epoch, self.seq)
         self.epoch, self.seq, self._raw = epoch, seq, raw
         self.why = ""
         return True
