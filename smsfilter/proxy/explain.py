@@ -47,7 +47,7 @@ async def explain(
     it is no submission.
     """
     turn = _turn(octets, account)
-    batch = Batch(judge, prefix, now, log_all=False)
+    batch = Batch(judge, prefix, now)
     turn.scan(batch)
     commands = _unpacked(batch)
     replies = await ask(commands) if commands else []

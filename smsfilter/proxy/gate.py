@@ -23,8 +23,9 @@ BATCH_MOST = 2048
 """Submissions in one batch: some 200 KiB of commands, a millisecond of Redis."""
 TURN_MOST = 256
 """PDUs of one session in one batch, so that a flood waits for its turn like everyone."""
-IN_FLIGHT_MOST = 4
-"""Batches on the wire at once: enough to keep both ends busy, few enough for them to grow."""
+IN_FLIGHT_MOST = 1
+"""Batches on the wire at once: one, so that the next one grows meanwhile. A second would save
+nothing but a part of Redis's round trip, and cost a wake-up on both ends for half a batch."""
 
 TOLD_EVERY_S = 1.0
 """How often a look-up that Redis answers with an error is logged."""
@@ -42,6 +43,8 @@ class Gate:
         decisions: DecisionLog,
     ) -> None:
         self.judge = judge
+        self.paused = False
+        """The proxy drains: submissions are put off."""
         self._index = index
         self._guard = guard
         self._metrics = metrics
@@ -64,7 +67,8 @@ class Gate:
 
     def _flush(self) -> None:
         self._scheduled = False
-        batch = Batch(self.judge, self._index.prefix, time(), self._decisions.wants_forwarded)
+        batch = Batch(self.judge, self._index.prefix, time())
+        batch.log_all, batch.paused = self._decisions.wants_forwarded, self.paused
         waiting = self._waiting
         asked = 0
         for _ in range(len(waiting)):

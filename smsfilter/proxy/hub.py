@@ -11,7 +11,7 @@ from smsfilter.proxy.gate import Gate
 
 @dataclass(slots=True)
 class Hub:
-    """Handed to every relay. `paused` while the proxy drains: submissions are put off."""
+    """Handed to every relay."""
 
     config: ProxyConfig
     gate: Gate
@@ -19,4 +19,3 @@ class Hub:
     binds: BindDesk
     gone: Callable[[object], None] = lambda _relay: None
     """Called with a relay both of whose connections have ended."""
-    paused: bool = False

@@ -162,7 +162,7 @@ class Opening:
 
     def _objection(self, bind: Bind) -> Reason | None:
         hub = self._relay.hub
-        if hub.paused:
+        if hub.gate.paused:
             return Reason.PAUSED
         return hub.binds.objection(hub.gate.judge.policy, self._relay.session.peer, bind)
 

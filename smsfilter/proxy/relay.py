@@ -99,7 +99,11 @@ class Relay:
         if not framer.size:
             self.fed_at = now
         if framer.feed(data) and not self._busy:
-            self.go_on()
+            if self._opening is None and not self.smsc_is_full:
+                self._busy = True
+                self.hub.gate.want(self)
+            else:
+                self.go_on()
         if framer.size > UNDECIDED_MOST:
             self._pause_reading()
 
@@ -120,14 +124,16 @@ class Relay:
         if self.closing or self._ended is Why.RESET:
             return None
         session = self.session
-        buffer, spans = session.from_esme.take(most)
+        framer = session.from_esme
+        buffer, spans = framer.take(most)
         if not spans:
             self._after_turn()
             return None
         self._busy = True
-        session.paused = self.hub.paused
-        fed_at, self.fed_at = self.fed_at, monotonic()
-        return Turn(session, buffer, spans, fed_at, self.hub.metrics)
+        turn = Turn(session, buffer, spans, self.fed_at, self.hub.metrics)
+        if framer.size:
+            self.fed_at = monotonic()
+        return turn
 
     def finish_turn(self, turn: Turn) -> None:
         """See `turn.Waiting`."""
@@ -142,7 +148,9 @@ class Relay:
             self.to_esme(b"".join(turn.answers))
         if turn.messages:
             self.hub.metrics.added_seconds.observe(monotonic() - turn.fed_at, len(turn.messages))
-        self._after_turn()
+        framer = self.session.from_esme
+        if framer.size or framer.broken or self.reading_paused or self._ended:
+            self._after_turn()
 
     def _after_turn(self) -> None:
         framer = self.session.from_esme

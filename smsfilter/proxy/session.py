@@ -5,6 +5,7 @@ requests are remembered by sequence_number so that a response which answers noth
 Sequence numbers are the ESME's own: they may repeat, be 0 or exceed 0x7FFFFFFF.
 """
 
+from collections.abc import Iterable
 from struct import Struct
 
 from smsfilter.proxy.route import Route
@@ -47,7 +48,6 @@ class Session:
         "open_submits",
         "own_unbind",
         "parted",
-        "paused",
         "peer",
         "refused",
         "repeated",
@@ -62,7 +62,6 @@ class Session:
         self.from_esme = Framer(pdu_before_bind)
         self.from_smsc = Framer(pdu_most)
         self.no_message_id = b"\0"
-        self.paused = False
         self.own_unbind: int | None = None
         """The sequence_number of the proxy's unbind of the SMSC leg, once it was sent."""
         self.parted = False
@@ -96,15 +95,10 @@ class Session:
     def submitted(self, sequence_numbers: list[int], now: float) -> None:
         """These submit_sm go to the SMSC at `now` (monotonic seconds)."""
         opened = self.open_submits
-        before = len(opened)
         fresh = dict.fromkeys(sequence_numbers, now)
-        if len(fresh) == len(sequence_numbers):
-            if not before:
-                opened.update(fresh)
-                return
-            if opened.keys().isdisjoint(fresh):
-                opened.update(fresh)
-                return
+        if len(fresh) == len(sequence_numbers) and (not opened or opened.keys().isdisjoint(fresh)):
+            opened.update(fresh)
+            return
         for number in sequence_numbers:
             if number in opened:
                 key = (SUBMIT_SM_RESP, number)
@@ -195,7 +189,7 @@ def request(command_id: int, sequence_number: int) -> bytes:
     return _header(HEADER_LENGTH, command_id, 0, sequence_number)
 
 
-def without(buffer: bytes, cuts: list[tuple[int, int]]) -> bytes:
+def without(buffer: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:
     """`buffer` without the octets from start to end of each cut."""
     pieces, at = [], 0
     for start, end in sorted(cuts):

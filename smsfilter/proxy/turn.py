@@ -61,15 +61,16 @@ _BINDS = frozenset({BIND_TRANSMITTER, BIND_RECEIVER, BIND_TRANSCEIVER})
 class Batch:
     """The questions of many sessions that share one round trip, under one snapshot."""
 
-    __slots__ = ("approvals", "commands", "judge", "log_all", "now", "prefix", "sent", "turns")
+    log_all = False
+    """Whether forwarded messages are noted as well."""
+    paused = False
+    """The proxy drains: submissions are put off."""
 
-    def __init__(self, judge: Judge, prefix: str, now: float, log_all: bool) -> None:
+    def __init__(self, judge: Judge, prefix: str, now: float) -> None:
         self.judge = judge
         self.prefix = prefix
         self.now = now
         """Unix time in seconds: schedules and validities are judged by it."""
-        self.log_all = log_all
-        """Whether forwarded messages are noted as well."""
         self.sent = 0.0
         self.commands: list[bytes] = []
         self.approvals: dict[bytes, int] = {}
@@ -106,29 +107,27 @@ class Waiting(Protocol):
 
 
 class Turn:
-    """The PDUs of one session that are decided together."""
+    """The PDUs of one session that are decided together.
 
-    __slots__ = (
-        "answers",
-        "buffer",
-        "cuts",
-        "expected",
-        "failed",
-        "fed_at",
-        "first",
-        "forward",
-        "grants",
-        "messages",
-        "metrics",
-        "noted",
-        "plain",
-        "requests",
-        "session",
-        "spans",
-        "submits",
-        "unbound",
-        "version",
-    )
+    What most turns never have stands as a default of the class: making a turn is then cheap, which
+    counts where each PDU comes alone.
+    """
+
+    plain = True
+    """Every message passes unremarked if the replies are the expected ones."""
+    first = 0
+    version = ""
+    unbound = False
+    """The ESME unbinds in this turn: what follows is refused."""
+    forward = b""
+    grants: frozenset[int] = frozenset()
+    """The numbers of the approval questions that its messages hang on."""
+    requests: tuple[tuple[int, int], ...] = ()
+    cuts: tuple[tuple[int, int], ...] = ()
+    answers: tuple[bytes, ...] = ()
+    noted: tuple[Logged, ...] = ()
+    failed: tuple[tuple[tuple[bytes, ...], Replies], ...] = ()
+    """Look-ups that Redis answered with an error: readings and replies."""
 
     def __init__(
         self, session: Session, buffer: bytes, spans: list[Span], fed_at: float, metrics: Metrics
@@ -138,23 +137,9 @@ class Turn:
         self.spans = spans
         self.fed_at = fed_at
         self.metrics = metrics
-        self.first = 0
-        self.plain = True
-        """Every message passes unremarked if the replies are the expected ones."""
         self.expected: Replies = []
-        self.grants: set[int] = set()
         self.messages: list[Message] = []
         self.submits: list[int] = []
-        self.requests: list[tuple[int, int]] = []
-        self.cuts: list[tuple[int, int]] = []
-        self.answers: list[bytes] = []
-        self.noted: list[Logged] = []
-        self.failed: list[tuple[tuple[bytes, ...], Replies]] = []
-        """Look-ups that Redis answered with an error: readings and replies."""
-        self.forward = b""
-        self.version = ""
-        self.unbound = False
-        """The ESME unbinds in this turn: what follows is refused."""
 
     # --- first half: what has to be asked
 
@@ -162,7 +147,8 @@ class Turn:
         """Read all PDUs, append what is asked to the batch, settle what needs no question."""
         judge, buffer, session = batch.judge, self.buffer, self.session
         self.version = judge.version
-        self.plain = not batch.log_all
+        if batch.log_all:
+            self.plain = False
         if session.memo_judge is not judge or batch.now >= session.memo_until:
             session.memo.clear()
             session.memo_judge = judge
@@ -170,7 +156,7 @@ class Turn:
         commands, messages, expected = batch.commands, self.messages, self.expected
         self.first = len(commands)
         memo, read, refused = session.memo, judge.read, judge.refused
-        may_submit = session.may_submit() and not session.paused
+        may_submit = session.may_submit() and not batch.paused
         last = None
         for span in self.spans:
             start, end, command_id, _, sequence_number = span
@@ -217,7 +203,9 @@ class Turn:
 
     def _want(self, approval: bytes, batch: Batch) -> None:
         """Ask once per batch whether this company may send groups from this source."""
-        self.grants.add(batch.approvals.setdefault(approval, len(batch.approvals)))
+        number = batch.approvals.setdefault(approval, len(batch.approvals))
+        if number not in self.grants:
+            self.grants |= {number}
 
     def _ask(self, span: Span, source: bytes, destination: bytes, batch: Batch) -> None:
         """Ask for a submission that is not a submit_sm."""
@@ -237,7 +225,7 @@ class Turn:
         session = self.session
         if command_id & RESPONSE_BIT:
             if command_id not in _PASSED_RESPONSES:
-                self.cuts.append((start, end))
+                self.cuts += ((start, end),)
                 self.metrics.pdus_dropped["esme", "unexpected_response"] += 1
         elif command_id in _PASSED_REQUESTS:
             try:
@@ -245,21 +233,21 @@ class Turn:
             except PDUError as error:
                 self._malformed(span, error)
                 return
-            self.requests.append((command_id, sequence_number))
+            self.requests += ((command_id, sequence_number),)
             self.unbound = self.unbound or command_id == UNBIND
         elif command_id in (SUBMIT_SM, DATA_SM, SUBMIT_MULTI, REPLACE_SM):
             if self.unbound or not session.may_submit():
                 self._refuse(span, Reason.NOT_BOUND_FOR_THIS)
-            elif session.paused:
+            elif batch.paused:
                 self._refuse(span, Reason.PAUSED)
             else:
                 self._submission(span, batch)
         elif command_id in _BINDS:
             self._refuse(span, Reason.ALREADY_BOUND)
         else:
-            self.cuts.append((start, end))
+            self.cuts += ((start, end),)
             self.metrics.refused[Kind.PERMANENT, Reason.UNKNOWN_COMMAND] += 1
-            self.answers.append(nack(sequence_number, ESME_RINVCMDID))
+            self.answers += (nack(sequence_number, ESME_RINVCMDID),)
 
     def _submission(self, span: Span, batch: Batch) -> None:
         start, end, command_id, _, _ = span
@@ -281,7 +269,7 @@ class Turn:
         route = self.session.memo.get(source) or self._learn(source, batch)
         facts = Facts((), False, True, None, batch.now, replaces=True)
         if self._apply(span, route.line, facts, batch.judge):
-            self.requests.append((REPLACE_SM, span[4]))
+            self.requests += ((REPLACE_SM, span[4]),)
 
     def _malformed(self, span: Span, error: PDUError) -> None:
         tlvs = error.command_status == ANSWERS[Reason.MALFORMED_TLVS].command_status
@@ -292,12 +280,12 @@ class Turn:
         kind, status = ANSWERS[reason]
         self._cut(span, kind, reason, status)
         account = self.session.account
-        self.noted.append((account, None, "", "", None, reason, status, kind, self.version))
+        self.noted += ((account, None, "", "", None, reason, status, kind, self.version),)
 
     def _cut(self, span: Span, kind: Kind, reason: Reason, status: int) -> None:
         start, end, command_id, _, sequence_number = span
-        self.cuts.append((start, end))
-        self.answers.append(self.session.refusal(command_id, sequence_number, status))
+        self.cuts += ((start, end),)
+        self.answers += (self.session.refusal(command_id, sequence_number, status),)
         self.session.refused += 1
         self.metrics.refused[kind, reason] += 1
 
@@ -321,8 +309,9 @@ class Turn:
             passed = self._judge(batch, replies, approved)
         self.session.forwarded += passed
         self.metrics.forwarded += passed
-        for command_id, sequence_number in self.requests:
-            self.session.requested(command_id, sequence_number, self.fed_at)
+        if self.requests:
+            for command_id, sequence_number in self.requests:
+                self.session.requested(command_id, sequence_number, self.fed_at)
         self.forward = without(self.buffer, self.cuts) if self.cuts else self.buffer
 
     def _judge(self, batch: Batch, replies: Replies | None, approved: list[bool | None]) -> int:
@@ -350,7 +339,7 @@ class Turn:
                 if span[2] == SUBMIT_SM:
                     submits.append(span[4])
                 else:
-                    self.requests.append((span[2], span[4]))
+                    self.requests += ((span[2], span[4]),)
         self.session.submitted(submits, self.fed_at)
         return passed
 
@@ -368,7 +357,7 @@ class Turn:
             at += len(readings)
             blocked = _blocked(mine, route.clean)
             if blocked is None and mine is not None:
-                self.failed.append((readings, mine))
+                self.failed += ((readings, mine),)
             granted = approved[batch.approvals[route.approval]] if route.approval else None
             yield message, blocked, granted
 
@@ -398,7 +387,7 @@ class Turn:
                 kind, status = decision.kind, decision.command_status
         destination = readings[0] if readings else b""
         who = (line.account, line.company, line.source, destination)
-        self.noted.append((*who, rule, reason, status, kind, self.version))
+        self.noted += ((*who, rule, reason, status, kind, self.version),)
 
 
 def _blocked(replies: Replies | None, clean: list[int]) -> bool | None:

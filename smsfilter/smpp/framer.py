@@ -70,7 +70,7 @@ class Framer:
             add((at, end, command_id, command_status, sequence_number))
             at = end
         if at == size or self.broken is not None:
-            self._chunks = []
+            chunks.clear()
             self.size = 0
             self._need = 4
             return (buffer if at == size else buffer[:at]), spans
