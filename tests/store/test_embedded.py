@@ -141,6 +141,7 @@ async def test_a_stale_socket_is_no_obstacle(state: Path) -> None:
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_it_ends_with_its_parent(state: Path, loop: str) -> None:
+    pytest.importorskip(loop)
     program = f"""
         import asyncio, sys
         import {loop}
