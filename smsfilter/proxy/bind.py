@@ -16,6 +16,8 @@ from smsfilter.smpp.peek import Bind
 FAILURES_FREE = 3
 """Failed binds before the next one has to wait: a typing error costs nothing."""
 DELAY_MOST_S = 32.0
+DOUBLINGS = 5
+"""How often the wait doubles, from a second to the most."""
 FAILURES_KEPT = 10_000
 """Pairs of address and system_id remembered at most; the oldest are forgotten first."""
 STRANGER_DELAY_S = 1.0
@@ -48,10 +50,8 @@ class BindDesk:
 
     def delay(self, peer: str, account: str, reason: Reason | None) -> float:
         """Seconds to wait before this bind goes on or is refused for `reason`."""
-        failures = self._failures.get((peer, account), 0)
-        slowed = (
-            min(2.0 ** (failures - FAILURES_FREE), DELAY_MOST_S) if failures >= FAILURES_FREE else 0
-        )
+        over = self._failures.get((peer, account), 0) - FAILURES_FREE
+        slowed = DELAY_MOST_S * 2.0 ** min(over - DOUBLINGS, 0) if over >= 0 else 0.0
         return max(slowed, STRANGER_DELAY_S if reason is Reason.ADDRESS_NOT_ALLOWED else 0.0)
 
     def failed(self, peer: str, account: str) -> None:

@@ -1,0 +1,113 @@
+"""What is checked of a bind before the SMSC is dialled, and what failures cost."""
+
+import pytest
+
+from smsfilter.proxy.bind import DELAY_MOST_S, FAILURES_FREE, FAILURES_KEPT, BindDesk
+from smsfilter.rules.policy import Policy
+from smsfilter.rules.verdict import Reason
+from smsfilter.smpp.peek import Bind
+
+POLICY = Policy.model_validate(
+    {
+        "accounts": {
+            "acme": {"addresses": ["192.0.2.0/24", "2001:db8::/32"], "max_sessions": 2},
+            "bravo": {},
+        }
+    }
+)
+
+
+def bind(account: bytes = b"acme", password: bytes = b"secret") -> Bind:
+    return Bind(account, password, 0x34)
+
+
+@pytest.fixture
+def desk() -> BindDesk:
+    return BindDesk(8)
+
+
+@pytest.mark.parametrize(
+    ("peer", "reason"),
+    [
+        ("192.0.2.1", None),
+        ("192.0.2.255", None),
+        ("::ffff:192.0.2.1", None),
+        ("2001:db8::1", None),
+        ("192.0.3.1", Reason.ADDRESS_NOT_ALLOWED),
+        ("::ffff:192.0.3.1", Reason.ADDRESS_NOT_ALLOWED),
+        ("2001:db9::1", Reason.ADDRESS_NOT_ALLOWED),
+        ("127.0.0.1", Reason.ADDRESS_NOT_ALLOWED),
+    ],
+)
+def test_an_account_comes_from_its_addresses(
+    desk: BindDesk, peer: str, reason: Reason | None
+) -> None:
+    assert desk.objection(POLICY, peer, bind()) is reason
+
+
+@pytest.mark.parametrize("account", [b"bravo", b"unheard", b"ACME", b"acme ", b"\xff\xfe"])
+def test_other_accounts_come_from_anywhere(desk: BindDesk, account: bytes) -> None:
+    """Names are matched octet for octet, as the SMSC will do it."""
+    assert desk.objection(POLICY, "203.0.113.9", bind(account)) is None
+
+
+@pytest.mark.parametrize("account", [b"acme", b"unheard"])
+def test_a_password_may_be_as_long_as_configured(desk: BindDesk, account: bytes) -> None:
+    assert desk.objection(POLICY, "192.0.2.1", bind(account, b"12345678")) is None
+    longer = desk.objection(POLICY, "192.0.2.1", bind(account, b"123456789"))
+    assert longer is Reason.PASSWORD_TOO_LONG
+    assert BindDesk(64).objection(POLICY, "192.0.2.1", bind(account, b"9" * 64)) is None
+
+
+def test_sessions_are_counted_from_the_bind_on(desk: BindDesk) -> None:
+    for _ in range(2):
+        assert desk.objection(POLICY, "192.0.2.1", bind()) is None
+        desk.enter("acme")
+    assert desk.objection(POLICY, "192.0.2.1", bind()) is Reason.TOO_MANY_SESSIONS
+    assert desk.objection(POLICY, "192.0.2.1", bind(b"bravo")) is None
+    desk.leave("acme")
+    assert desk.objection(POLICY, "192.0.2.1", bind()) is None
+
+
+def test_a_wrong_address_is_answered_after_a_second_like_a_wrong_password(desk: BindDesk) -> None:
+    assert desk.delay("192.0.3.1", "acme", Reason.ADDRESS_NOT_ALLOWED) == 1.0
+    assert desk.delay("192.0.2.1", "acme", None) == 0.0
+    assert desk.delay("192.0.2.1", "acme", Reason.TOO_MANY_SESSIONS) == 0.0
+
+
+def test_each_failure_after_the_third_doubles_the_wait(desk: BindDesk) -> None:
+    waits = []
+    for _ in range(12):
+        waits.append(desk.delay("192.0.2.1", "acme", None))
+        desk.failed("192.0.2.1", "acme")
+    assert waits == [0, 0, 0, 1, 2, 4, 8, 16, 32, 32, 32, 32]
+    assert waits.count(0) == FAILURES_FREE
+    assert max(waits) == DELAY_MOST_S
+
+
+def test_thousands_of_failures_are_no_larger_number_than_a_float_holds(desk: BindDesk) -> None:
+    for _ in range(2000):
+        desk.failed("192.0.2.1", "acme")
+    assert desk.delay("192.0.2.1", "acme", None) == DELAY_MOST_S
+
+
+def test_a_wait_is_for_one_address_with_one_account_and_ends_with_a_success(
+    desk: BindDesk,
+) -> None:
+    for _ in range(5):
+        desk.failed("192.0.2.1", "acme")
+    assert desk.delay("192.0.2.1", "acme", None) > 0
+    assert desk.delay("192.0.2.2", "acme", None) == 0
+    assert desk.delay("192.0.2.1", "bravo", None) == 0
+    desk.accepted("192.0.2.1", "acme")
+    assert desk.delay("192.0.2.1", "acme", None) == 0
+
+
+def test_failures_are_remembered_of_a_bounded_number(desk: BindDesk) -> None:
+    for _ in range(5):
+        desk.failed("192.0.2.1", "acme")
+    for n in range(FAILURES_KEPT - 1):
+        desk.failed("192.0.2.2", f"a{n}")
+    assert desk.delay("192.0.2.1", "acme", None) > 0
+    desk.failed("192.0.2.2", "one more")
+    assert desk.delay("192.0.2.1", "acme", None) == 0, "the oldest is forgotten"
