@@ -17,6 +17,7 @@ from smsfilter.proxy.session import MEMO_MOST, Session, nack, without
 from smsfilter.rules.judge import Decision, Effect, Facts, Judge, Line, Step
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 from smsfilter.smpp.const import (
+    ALERT_NOTIFICATION,
     BIND_RECEIVER,
     BIND_TRANSCEIVER,
     BIND_TRANSMITTER,
@@ -227,6 +228,9 @@ class Turn:
             if command_id not in _PASSED_RESPONSES:
                 self.cuts += ((start, end),)
                 self.metrics.pdus_dropped["esme", "unexpected_response"] += 1
+        elif command_id == ALERT_NOTIFICATION:  # has no response (SMPP v3.4 §4.12)
+            self.cuts += ((start, end),)
+            self.metrics.pdus_dropped["esme", "unexpected_request"] += 1
         elif command_id in _PASSED_REQUESTS:
             try:
                 decode(self.buffer[start:end])
