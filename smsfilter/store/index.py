@@ -19,7 +19,7 @@ import hiredis
 
 from smsfilter.store import keys
 from smsfilter.store.address import RedisAddress
-from smsfilter.store.connect import RedisRefused, Unreachable, dial, greeting
+from smsfilter.store.connect import RedisRefused, Unreachable, dial, greeting, refused
 
 Replies = list[object]
 Done = Callable[[Replies | None], None]
@@ -32,8 +32,14 @@ HELD_UP_S = 0.01
 """How late a timer may be before the fault is looked for in this process and not in Redis."""
 PROBE_EVERY_S = 0.2
 HEALTH_EVERY_S = 2.0
+RECONNECT_LEAST_S = 0.05
 RECONNECT_MOST_S = 1.0
 HELLO_WITHIN_S = 3.0
+REASONS_TOLD_MOST = 8
+"""Reasons told of one time away: each once, as some alternate for as long as it lasts."""
+
+_NOT_YET = object()
+"""What the reader gives while a reply is not whole; its own default is a reply of RESP3."""
 
 
 def pack(*words: str | bytes) -> bytes:
@@ -90,7 +96,9 @@ class _Link(asyncio.Protocol):
     def __init__(self, lost: Callable[[str], None]) -> None:
         self.pending: deque[_Pending] = deque()
         self.transport: asyncio.Transport | None = None
-        self._reader = hiredis.Reader()
+        self.ended = ""
+        """Why the connection is of no use any more."""
+        self._reader = hiredis.Reader(notEnoughData=_NOT_YET)
         self._lost = lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -110,7 +118,7 @@ class _Link(asyncio.Protocol):
                 replies, missing = head.replies, head.count - len(head.replies)
                 for _ in range(missing):
                     reply = reader.gets()
-                    if reply is False:
+                    if reply is _NOT_YET:
                         return
                     replies.append(reply)
                 pending.popleft()
@@ -132,9 +140,11 @@ class _Link(asyncio.Protocol):
 
     def _fail(self, why: str) -> None:
         lost, self._lost = self._lost, _nothing
-        pending, self.pending = self.pending, deque()
+        self.ended = self.ended or why
+        waiting = list(self.pending)
+        self.pending.clear()  # also for data_received, if one of its replies has led here
         lost(why)
-        for head in pending:
+        for head in waiting:
             if head.done is not None:
                 head.done(None)
 
@@ -164,6 +174,7 @@ class Index:
         self._due = 0.0
         self._probe: asyncio.TimerHandle | None = None
         self._evicted: int | None = None
+        self._told: set[str] = set()
         self._untrusted = ""
         self._keeper: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
@@ -179,8 +190,10 @@ class Index:
         """
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(first), name="index")
-        with contextlib.suppress(TimeoutError):
+        try:
             await asyncio.wait_for(asyncio.shield(first), patience)
+        except TimeoutError:
+            first.cancel()  # nobody waits for it any more
 
     async def stop(self) -> None:
         """Close the connection; later questions are answered with None."""
@@ -265,12 +278,13 @@ class Index:
     def _set_up(self) -> None:
         if not self.up:
             self.up, self.why = True, ""
+            self._told.clear()
             self._watcher.index_up()
 
     def _set_away(self, why: str, *, tell: bool = True) -> None:
-        changed, self.up = self.up or why != self.why, False
-        self.why = why
-        if changed and tell:
+        self.up, self.why = False, why
+        if tell and why not in self._told and len(self._told) < REASONS_TOLD_MOST:
+            self._told.add(why)
             self._watcher.index_away(why)
         if self._probe is None and self._link is not None:
             self._probe = asyncio.get_running_loop().call_later(PROBE_EVERY_S, self._send_probe)
@@ -278,20 +292,24 @@ class Index:
     # --- connection and health
 
     async def _keep(self, first: asyncio.Future[None]) -> None:
-        wait = 0.05
+        wait = RECONNECT_LEAST_S
         while True:
+            began = monotonic()
             try:
                 await self._connect()
-                wait = 0.05
                 if not first.done():
                     first.set_result(None)
                 await self._watch()
-            except RedisRefused as refused:
+            except RedisRefused as refusal:
                 if not first.done():
-                    first.set_exception(refused)
-                self._set_away(str(refused))
-            except (OSError, Unreachable) as error:
+                    first.set_exception(refusal)
+                self._set_away(str(refusal))
+            except TimeoutError:
+                self._set_away("no answer in time")
+            except Exception as error:  # whatever it is, it must not be the last try
                 self._set_away(str(error) or type(error).__name__)
+            if monotonic() - began > RECONNECT_MOST_S:
+                wait = RECONNECT_LEAST_S
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             wait = min(wait * 2, RECONNECT_MOST_S)
 
@@ -299,19 +317,18 @@ class Index:
         self._gone = gone = asyncio.Event()
 
         def lost(why: str) -> None:
-            self._link = None
             gone.set()
-            self._set_away(why)
+            if self._link is not None:  # else it was never in use: `_keep` says why
+                self._link = None
+                self._set_away(why)
 
         _, link = await dial(self.address, lambda: _Link(lost))
-        async with asyncio.timeout(HELLO_WITHIN_S):
-            hello = greeting(self.address)
-            replies = await self._first_words(link, b"".join(pack(*c) for c in hello), len(hello))
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    link.drop("refused")
-                    raise RedisRefused(f"redis at {self.address}: {reply}")
-            health = await self._first_words(link, self._health + self.epoch_command, 4)
+        try:
+            async with asyncio.timeout(HELLO_WITHIN_S):
+                health = await self._greet(link)
+        except BaseException:
+            link.drop("not in use")
+            raise
         self._link = link
         self._evicted = None
         self._judge_health(health)
@@ -319,6 +336,16 @@ class Index:
             self._set_away(self._untrusted)
         else:
             self._set_up()
+
+    async def _greet(self, link: _Link) -> Replies:
+        """Enter, and return what Redis says of its health."""
+        hello = greeting(self.address)
+        replies = await self._first_words(link, b"".join(pack(*c) for c in hello), len(hello))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                kind = RedisRefused if refused(reply) else Unreachable
+                raise kind(f"redis at {self.address}: {reply}")
+        return await self._first_words(link, self._health + self.epoch_command, 4)
 
     async def _first_words(self, link: _Link, commands: bytes, count: int) -> Replies:
         if not count:
@@ -329,7 +356,7 @@ class Index:
             if answer.done():
                 return
             if replies is None:
-                answer.set_exception(ConnectionError("Redis closed the connection"))
+                answer.set_exception(ConnectionError(link.ended))
             else:
                 answer.set_result(replies)
 
@@ -359,11 +386,13 @@ class Index:
     def _judge_health(self, replies: Replies) -> None:
         """Whether what Redis says of itself lets an absent key mean "no block"."""
         self._untrusted = ""
-        refused = next((r for r in replies if isinstance(r, Exception)), None)
-        if refused is not None:
-            self._untrusted = f"Redis does not tell its health: {refused}"
-            if str(refused).startswith("LOADING"):
+        error = next((r for r in replies if isinstance(r, Exception)), None)
+        if error is not None:
+            self._untrusted = f"Redis does not tell its health: {error}"
+            if str(error).startswith("LOADING"):
                 self._untrusted = "Redis is loading its data"
+            elif error is replies[3]:
+                self._untrusted = f"index:epoch: {error}"
             return
         told: dict[str, str] = {}
         for reply in replies[:3]:
@@ -372,7 +401,11 @@ class Index:
                 name, _, value = line.partition(":")
                 told[name] = value
         eviction = told.get("maxmemory_policy", "")
-        evicted = int(told.get("evicted_keys", "0"))
+        count = told.get("evicted_keys", "")
+        if not count.isdecimal():
+            self._untrusted = "Redis does not tell its health"
+            return
+        evicted = int(count)
         grown = self._evicted is not None and evicted > self._evicted
         self._evicted = evicted
         if eviction.startswith("allkeys-"):
