@@ -117,8 +117,9 @@ def main() -> int:
             if any(r["load"] == "open" for r in runs):
                 tables.append(report.latency_table(runs))
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-    print(f"{machine}; load average {load_average:.1f} before; {args.rounds} rounds", end="")
-    print(" of --quick: the figures mean nothing" if args.quick else f" of {args.seconds:g} s")
+    rounds = "" if args.memory else f"; {args.rounds} rounds of {args.seconds:g} s"
+    quick = "; --quick: the figures mean nothing" if args.quick else ""
+    print(f"{machine}; load average {load_average:.1f} before{rounds}{quick}")
     for table in tables:
         print(f"\n{table}")
     found = [fault for one in runs for fault in report.faults(one)]

@@ -97,7 +97,9 @@ class Bed:
         registry = self.folder / "registry.yaml"
         registry.write_text(yaml.safe_dump({"companies": companies()}))
         for command in (["registry", "load", str(registry)], ["index", "ready"]):
-            done = self._python(["-m", "smsfilter", *command, "-c", config])
+            done = self._python(
+                ["-m", "smsfilter", *command, "-c", config], stderr=subprocess.STDOUT
+            )
             said, _ = done.communicate()
             if done.returncode:
                 raise RuntimeError(f"smsfilter {' '.join(command)}: {said}")
