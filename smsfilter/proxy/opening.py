@@ -17,17 +17,24 @@ from smsfilter.proxy.legs import Pair, SmscLeg
 from smsfilter.proxy.session import Session, nack, respond
 from smsfilter.rules.verdict import ANSWERS, Reason
 from smsfilter.smpp.const import (
+    ALERT_NOTIFICATION,
     BIND_RECEIVER,
     BIND_TRANSCEIVER,
     BIND_TRANSMITTER,
-    COMMAND_NAMES,
+    CANCEL_SM,
+    DATA_SM,
     ENQUIRE_LINK,
     ESME_RINVCMDID,
     ESME_RINVCMDLEN,
     GENERIC_NACK,
     HEADER_LENGTH,
+    QUERY_SM,
+    REPLACE_SM,
     RESPONSE_BIT,
     STATUS_NAMES,
+    SUBMIT_MULTI,
+    SUBMIT_SM,
+    UNBIND,
 )
 from smsfilter.smpp.errors import Malformed
 from smsfilter.smpp.framer import Span
@@ -40,6 +47,10 @@ BOUND_AS = {
     BIND_TRANSCEIVER: State.BOUND_TRX,
 }
 """SMPP v3.4 §2.2."""
+ONCE_BOUND = frozenset(
+    {*(SUBMIT_SM, SUBMIT_MULTI, DATA_SM, REPLACE_SM, QUERY_SM, CANCEL_SM, UNBIND), ENQUIRE_LINK}
+)
+"""Requests that an ESME may make, but not yet. All others are nacked, now as later."""
 
 
 class Opener(Pair, Protocol):
@@ -104,7 +115,9 @@ class Opening:
             self._asked(buffer, span)
         elif command_id & RESPONSE_BIT:
             relay.hub.metrics.pdus_dropped["esme", "unexpected_response"] += 1
-        elif command_id in COMMAND_NAMES:
+        elif command_id == ALERT_NOTIFICATION:  # has no response (SMPP v3.4 §4.12)
+            relay.hub.metrics.pdus_dropped["esme", "unexpected_request"] += 1
+        elif command_id in ONCE_BOUND:
             kind, status = ANSWERS[Reason.NOT_BOUND_FOR_THIS]
             relay.hub.metrics.refused[kind, Reason.NOT_BOUND_FOR_THIS] += 1
             relay.to_esme(relay.session.refusal(command_id, sequence_number, status))
