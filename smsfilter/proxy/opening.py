@@ -37,7 +37,7 @@ from smsfilter.smpp.const import (
     UNBIND,
 )
 from smsfilter.smpp.errors import Malformed
-from smsfilter.smpp.framer import Span
+from smsfilter.smpp.framer import Framer, Span
 from smsfilter.smpp.peek import Bind, peek_bind
 from smsfilter.smpp.session import State
 
@@ -193,6 +193,7 @@ class Opening:
         relay.to_esme(answer)
         relay.session.state = State.OPEN
         relay.waits_since = monotonic()
+        relay.session.from_smsc = Framer(relay.hub.config.limits.pdu)  # begins anew with the next
         if relay.smsc is not None:
             smsc, relay.smsc, relay.smsc_leg = relay.smsc, None, None
             smsc.close()

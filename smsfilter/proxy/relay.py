@@ -8,6 +8,7 @@ word.
 """
 
 import asyncio
+import contextlib
 import sys
 from time import monotonic, time
 
@@ -182,6 +183,8 @@ class Relay:
 
     def esme_ended(self) -> None:
         """FIN: what was read is still decided and forwarded, then the SMSC leg is unbound."""
+        if self.closing and self.esme is not None:
+            self.esme.close()
         if self.closing or self._ended is not None:
             return
         self._ended = Why.UNBOUND if self.session.state is State.UNBOUND else Why.CLOSED
@@ -208,9 +211,9 @@ class Relay:
             self.esme.pause_reading()
 
     def _resume_reading(self) -> None:
-        self.reading_paused = False
-        if self.esme is not None and self._ended is None:
+        if self.reading_paused and self.esme is not None and self._ended is None:
             self.esme.resume_reading()
+        self.reading_paused = False
 
     # --- the SMSC's leg
 
@@ -308,7 +311,7 @@ class Relay:
         else:
             self.hub.binds.leave(session.account)
         if self.esme is not None:
-            self.esme.close()
+            self._see_off(self.esme)
         if self.smsc is not None:
             deaf = leg is Leg.SMSC and why in (Why.FRAMING, Why.STALLED)
             if session.state in BOUND and session.own_unbind is None and not deaf:
@@ -317,6 +320,19 @@ class Relay:
                 self.smsc.close()
         asyncio.get_running_loop().call_later(LINGER_S, self._abort)
         self._leave_if_done()
+
+    def _see_off(self, esme: asyncio.Transport) -> None:
+        """Close the ESME's connection without losing it an answer that is on its way.
+
+        To close while octets of it are unread is to reset the connection, and TCP then throws away
+        what it has not read yet. So it gets FIN, and what it still says is read until it goes too.
+        """
+        if self._ended is not None or esme.is_closing():
+            esme.close()
+            return
+        self._resume_reading()
+        with contextlib.suppress(OSError):
+            esme.write_eof()
 
     def _abort(self) -> None:
         for transport in (self.esme, self.smsc):
