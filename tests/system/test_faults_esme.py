@@ -4,18 +4,16 @@ One site for the whole file: nothing that one ESME does may disturb the next.
 """
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from smsfilter.smpp import const as c
 from tests.fakes import wire
+from tests.fakes.calm import BLOCKED, Visitors, calm_site, customer
 from tests.fakes.esme import FakeESME
-from tests.fakes.redis_server import RedisServer
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
@@ -25,61 +23,34 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-FROM, TO, BLOCKED = "10657555", "8613800138000", "8613800138001"
-Connect = Callable[..., Awaitable[FakeESME]]
-
-_numbers = itertools.count(8613900000000)
-
-
-def customer() -> str:
-    """A customer nobody else writes to."""
-    return str(next(_numbers))
+FROM, TO = "10657555", "8613800138000"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """The site of this file."""
-    server = RedisServer.started()
     smsc = await FakeSMSC.start()
-    directory: Path = tmp_path_factory.mktemp("calm")
     config = {
         "proxy": {"timeouts": {"bind": "2s", "partial": "1s", "unread": "1s"}},
         "log": {"decisions": "refused"},
     }
-    site = Site(directory / "site", server, smsc, config=config)
-    site.block(BLOCKED, "acme")
-    await site.fill()
-    await site.start()
-    yield site
-    await site.close()
+    async with calm_site(tmp_path_factory.mktemp("esme"), smsc, config=config) as site:
+        yield site
     await smsc.stop()
-    server.close()
 
 
 @pytest.fixture
-def smsc(calm: Site) -> Iterator[FakeSMSC]:
-    """Its SMSC, with the script of the last test forgotten."""
-    yield calm.smsc
-    calm.smsc.hold.clear()
-    calm.smsc.bind_status = calm.smsc.submit_status = 0
-    calm.smsc.answer = calm.smsc.default_answer
+def smsc(calm: Site) -> FakeSMSC:
+    """Its SMSC."""
+    return calm.smsc
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def connect(calm: Site, smsc: FakeSMSC) -> AsyncIterator[Connect]:
+async def connect(calm: Site) -> AsyncIterator[Visitors]:
     """Connects ESMEs that are gone, and their SMSC connections with them, after the test."""
-    esmes: list[FakeESME] = []
-
-    async def make(account: str | None = "acme", kind: str = "trx", **options: Any) -> FakeESME:
-        esme = await FakeESME.connect(calm.port, **options)
-        esmes.append(esme)
-        return esme if account is None else await esme.bound(kind, account)
-
-    yield make
-    for esme in esmes:
-        if esme.ended is None:
-            await esme.close()
-    await smsc.wait_no_connection()
+    visitors = Visitors(calm)
+    yield visitors
+    await visitors.leave()
 
 
 def header_of(pdu: bytes) -> tuple[int, int, int]:
@@ -99,7 +70,7 @@ async def still_works(esme: FakeESME, smsc: FakeSMSC) -> None:
 
 
 async def test_octets_and_numbers_are_the_same_on_both_sides(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     esme = await connect()
     odd = [
@@ -117,7 +88,7 @@ async def test_octets_and_numbers_are_the_same_on_both_sides(
     assert esme.sent == smsc.connections[-1].received
 
 
-async def test_order_within_a_session_is_kept(connect: Connect, smsc: FakeSMSC) -> None:
+async def test_order_within_a_session_is_kept(connect: Visitors, smsc: FakeSMSC) -> None:
     """Also between what is looked up and what is not, and whatever is taken out."""
     esme = await connect()
     sent: list[bytes] = []
@@ -139,7 +110,9 @@ async def test_order_within_a_session_is_kept(connect: Connect, smsc: FakeSMSC) 
 
 
 @pytest.mark.parametrize("number", [0, 0x7FFFFFFF, 0x80000001, 0xFFFFFFFF])
-async def test_any_sequence_number_is_echoed(connect: Connect, smsc: FakeSMSC, number: int) -> None:
+async def test_any_sequence_number_is_echoed(
+    connect: Visitors, smsc: FakeSMSC, number: int
+) -> None:
     esme = await connect()
     for to, status in ((customer(), 0), (BLOCKED, 0x66)):
         answer = await esme.submit(FROM, to, sequence_number=number)
@@ -148,7 +121,7 @@ async def test_any_sequence_number_is_echoed(connect: Connect, smsc: FakeSMSC, n
 
 
 async def test_a_number_that_repeats_in_flight_is_answered_each_time(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     esme = await connect()
     smsc.hold = {c.SUBMIT_SM}
@@ -167,10 +140,9 @@ async def test_a_number_that_repeats_in_flight_is_answered_each_time(
     [(0x00, b"\0"), (0x33, b"\0"), (0x34, b""), (0x50, b"\0"), (0xFF, b"\0")],
 )
 async def test_the_body_of_a_refusal_follows_the_version_of_the_bind(
-    connect: Connect, interface_version: int, body: bytes
+    connect: Visitors, interface_version: int, body: bytes
 ) -> None:
-    esme = await connect(None)
-    await esme.bound("trx", "acme", interface_version=interface_version)
+    esme = await connect(fields={"interface_version": interface_version})
     pdu = esme.submit_octets(FROM, BLOCKED)
     assert await esme.post(pdu) == wire.response(pdu, 0x66, body)
     bad = esme.submit_octets(FROM, customer(), sm_length=200)
@@ -183,7 +155,7 @@ async def test_the_body_of_a_refusal_follows_the_version_of_the_bind(
 
 
 async def test_nothing_but_a_bind_reaches_the_smsc_before_the_bind(
-    connect: Connect, calm: Site, smsc: FakeSMSC
+    connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
     made = len(smsc.connections)
     esme = await connect(None)
@@ -216,7 +188,7 @@ async def test_nothing_but_a_bind_reaches_the_smsc_before_the_bind(
 
 
 async def test_what_is_pipelined_behind_a_bind_is_refused_not_kept(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     smsc.hold = {c.BIND_TRANSCEIVER}
     before, made = len(smsc.submits()), len(smsc.connections)
@@ -239,7 +211,7 @@ async def test_what_is_pipelined_behind_a_bind_is_refused_not_kept(
     assert connection.received[0] == bind
 
 
-async def test_a_second_bind_changes_nothing(connect: Connect, smsc: FakeSMSC) -> None:
+async def test_a_second_bind_changes_nothing(connect: Visitors, smsc: FakeSMSC) -> None:
     esme = await connect("bravo")
     for kind in ("trx", "tx", "rx"):
         answer = await esme.bind(kind, "acme")
@@ -250,7 +222,7 @@ async def test_a_second_bind_changes_nothing(connect: Connect, smsc: FakeSMSC) -
     assert (await esme.submit("10658888", customer())).command_status == 0
 
 
-async def test_after_a_refused_bind_another_may_follow(connect: Connect, smsc: FakeSMSC) -> None:
+async def test_after_a_refused_bind_another_may_follow(connect: Visitors, smsc: FakeSMSC) -> None:
     smsc.bind_status = lambda pdu: c.ESME_RINVPASWD if b"wrong" in pdu else 0
     esme = await connect(None)
     first = wire.bind(c.BIND_TRANSMITTER, 1, "acme", "wrong")
@@ -266,7 +238,7 @@ async def test_after_a_refused_bind_another_may_follow(connect: Connect, smsc: F
 
 
 async def test_a_receiver_may_not_submit_and_still_receives(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     before = len(smsc.submits())
     esme = await connect("acme", "rx")
@@ -279,7 +251,7 @@ async def test_a_receiver_may_not_submit_and_still_receives(
     assert len(smsc.submits()) == before
 
 
-async def test_after_an_unbind_nothing_is_submitted(connect: Connect, smsc: FakeSMSC) -> None:
+async def test_after_an_unbind_nothing_is_submitted(connect: Visitors, smsc: FakeSMSC) -> None:
     esme = await connect()
     smsc.hold = {c.UNBIND}
     first = esme.submit_octets(FROM, customer())
@@ -322,7 +294,7 @@ def multi(number: int, to: str = TO) -> bytes:
 
 @pytest.mark.parametrize("pdu", [query(9), cancel(9), wire.pack(c.ENQUIRE_LINK, 9)])
 async def test_requests_that_reach_nobody_pass(
-    connect: Connect, smsc: FakeSMSC, pdu: bytes
+    connect: Visitors, smsc: FakeSMSC, pdu: bytes
 ) -> None:
     esme = await connect()
     assert (await esme.request(pdu)).command_status == 0
@@ -373,7 +345,7 @@ async def test_requests_that_reach_nobody_pass(
     ],
 )
 async def test_what_does_not_pass_is_answered_once_and_the_session_goes_on(
-    connect: Connect, smsc: FakeSMSC, pdu: bytes, answer: bytes
+    connect: Visitors, smsc: FakeSMSC, pdu: bytes, answer: bytes
 ) -> None:
     esme = await connect()
     seen = len(esme.received)
@@ -394,7 +366,7 @@ async def test_what_does_not_pass_is_answered_once_and_the_session_goes_on(
     ],
 )
 async def test_responses_to_what_an_smsc_asks_pass(
-    connect: Connect, smsc: FakeSMSC, pdu: bytes
+    connect: Visitors, smsc: FakeSMSC, pdu: bytes
 ) -> None:
     esme = await connect()
     esme.send_raw(pdu)
@@ -404,7 +376,7 @@ async def test_responses_to_what_an_smsc_asks_pass(
 
 @pytest.mark.parametrize("nuls", [1, 2, 3])
 async def test_up_to_three_trailing_nuls_pass_as_they_came_and_hide_nothing(
-    connect: Connect, calm: Site, smsc: FakeSMSC, nuls: int
+    connect: Visitors, calm: Site, smsc: FakeSMSC, nuls: int
 ) -> None:
     esme = await connect()
     counted = await calm.metric("smsfilter_trailing_nuls_total")
@@ -433,7 +405,7 @@ async def test_up_to_three_trailing_nuls_pass_as_they_came_and_hide_nothing(
 )
 @pytest.mark.parametrize("bound", [False, True])
 async def test_a_stream_that_cannot_be_framed_is_answered_once_and_closed(
-    connect: Connect, smsc: FakeSMSC, bound: bool, octets: bytes, number: int | None
+    connect: Visitors, smsc: FakeSMSC, bound: bool, octets: bytes, number: int | None
 ) -> None:
     esme = await connect("acme" if bound else None)
     good = esme.submit_octets(FROM, customer())
@@ -451,7 +423,7 @@ async def test_a_stream_that_cannot_be_framed_is_answered_once_and_closed(
 
 
 async def test_sixteen_megabytes_of_garbage_cost_nothing(
-    connect: Connect, calm: Site, smsc: FakeSMSC
+    connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
     other = await connect()
     before = calm.rss_kib()
@@ -464,7 +436,7 @@ async def test_sixteen_megabytes_of_garbage_cost_nothing(
 
 
 async def test_a_pdu_longer_than_a_bind_can_be_is_not_waited_for_before_the_bind(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     esme = await connect(None)
     esme.send_raw(wire.submit_sm(5, FROM, TO, b"x" * 200, tlvs=[(0x1400, b"y" * 900)])[:20])
@@ -472,7 +444,7 @@ async def test_a_pdu_longer_than_a_bind_can_be_is_not_waited_for_before_the_bind
     assert header_of(esme.received[0]) == (c.GENERIC_NACK, 0x02, 5)
 
 
-async def test_single_octets_make_whole_pdus(connect: Connect, smsc: FakeSMSC) -> None:
+async def test_single_octets_make_whole_pdus(connect: Visitors, smsc: FakeSMSC) -> None:
     esme = await connect(None)
     bind = wire.bind(c.BIND_TRANSCEIVER, 1, "acme")
     answer = esme.expect(bind)
@@ -488,7 +460,7 @@ async def test_single_octets_make_whole_pdus(connect: Connect, smsc: FakeSMSC) -
 # time
 
 
-async def test_the_whole_bind_has_to_be_there_in_time(connect: Connect, calm: Site) -> None:
+async def test_the_whole_bind_has_to_be_there_in_time(connect: Visitors, calm: Site) -> None:
     """Silent, one octet now and then, or asking for links: none of it earns more time."""
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -507,7 +479,7 @@ async def test_the_whole_bind_has_to_be_there_in_time(connect: Connect, calm: Si
 
 
 async def test_the_rest_of_a_pdu_has_to_come_in_time_and_nobody_else_waits(
-    connect: Connect, calm: Site, smsc: FakeSMSC
+    connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
     esme, other = await connect(), await connect()
     good = esme.submit_octets(FROM, customer())
@@ -522,7 +494,7 @@ async def test_the_rest_of_a_pdu_has_to_come_in_time_and_nobody_else_waits(
 
 
 async def test_a_pdu_that_is_late_but_complete_is_no_fault(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     esme = await connect()
     pdu = esme.submit_octets(FROM, customer())
@@ -538,7 +510,7 @@ async def test_a_pdu_that_is_late_but_complete_is_no_fault(
 
 
 async def test_what_was_sent_before_fin_is_decided_answered_and_the_smsc_is_unbound(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     esme = await connect()
     pdus = [esme.submit_octets(FROM, customer()) for _ in range(200)]
@@ -557,7 +529,7 @@ async def test_what_was_sent_before_fin_is_decided_answered_and_the_smsc_is_unbo
     assert all(wire.header(pdu).command_id == c.SUBMIT_SM_RESP for pdu in esme.received[1:])
 
 
-async def test_after_a_reset_the_smsc_is_unbound(connect: Connect, smsc: FakeSMSC) -> None:
+async def test_after_a_reset_the_smsc_is_unbound(connect: Visitors, smsc: FakeSMSC) -> None:
     esme = await connect()
     await still_works(esme, smsc)
     esme.abort()
@@ -567,7 +539,7 @@ async def test_after_a_reset_the_smsc_is_unbound(connect: Connect, smsc: FakeSMS
 
 
 async def test_an_esme_that_closes_before_its_bind_is_answered_leaves_nothing_behind(
-    connect: Connect, smsc: FakeSMSC
+    connect: Visitors, smsc: FakeSMSC
 ) -> None:
     smsc.hold = {c.BIND_TRANSCEIVER}
     for end in ("hang_up", "abort"):
@@ -593,7 +565,7 @@ def unsent(local_port: int, remote_port: int) -> int:
 
 
 async def test_an_esme_that_never_reads_is_closed_and_its_smsc_was_never_held_up(
-    connect: Connect, calm: Site, smsc: FakeSMSC
+    connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
     other = await connect()
     deaf = await connect(rcvbuf=4096)
@@ -619,7 +591,7 @@ async def test_an_esme_that_never_reads_is_closed_and_its_smsc_was_never_held_up
 
 
 async def test_four_megabytes_unread_are_too_many_at_once(
-    connect: Connect, calm: Site, smsc: FakeSMSC
+    connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
     deaf = await connect(rcvbuf=4096)
     connection = smsc.connections[-1]
