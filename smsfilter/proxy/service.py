@@ -218,11 +218,14 @@ class Service:
             self._janitor.sweep(self.listener.relays, self._beat)
             self._decisions.tick(time.time())
             self._notify.watchdog()
-            if self._guard.changed:
-                self._guard.changed = False
-                await asyncio.to_thread(
-                    _keep, self._config.state_dir / "index.json", self._guard.state()
-                )
+            await self._keep_epoch()
+
+    async def _keep_epoch(self) -> None:
+        if self._guard.changed:
+            self._guard.changed = False
+            await asyncio.to_thread(
+                _keep, self._config.state_dir / "index.json", self._guard.state()
+            )
 
     def _epoch_read(self, trusted: bool) -> None:
         """The index was looked at, by a health check at least every two seconds."""
@@ -345,6 +348,7 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.index.stop()
         await self._redis.aclose()
+        await self._keep_epoch()
         if self._admin is not None:
             await asyncio.to_thread(self._admin.stop)
         log.get().info("stopped", forwarded=self.metrics.forwarded)
