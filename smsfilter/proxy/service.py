@@ -101,7 +101,11 @@ class Service:
         if self._config.proxy.admin is not None:
             admin = self._config.proxy.admin
             self._admin = Admin(admin, self.metrics, self.readiness, self.liveness, self.status)
-            self._admin.start()
+            try:
+                self._admin.start()
+            except OSError as error:
+                why = f"cannot listen on {admin}: {error.strerror}"
+                raise OSError(error.errno, why) from None
         await self.index.start(REGISTRY_WITHIN_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REGISTRY_WITHIN_S):
