@@ -202,8 +202,9 @@ class Index:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeper
         self._set_away("stopped", tell=False)
-        if self._link is not None:
-            self._link.drop("stopped")
+        link, self._link = self._link, None
+        if link is not None:
+            link.drop("stopped")
 
     def ask(self, commands: bytes, count: int, done: Done) -> None:
         """Send `commands`, which have `count` replies; `done` gets them all, or None."""

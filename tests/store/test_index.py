@@ -193,12 +193,13 @@ async def test_the_epoch_is_read_without_traffic(
 
 
 async def test_after_stop_nothing_is_asked(
-    redis_server: RedisServer, redis_client: redis.Redis, make_index: MakeIndex
+    redis_server: RedisServer, redis_client: redis.Redis, make_index: MakeIndex, story: Story
 ) -> None:
     index = await make_index(redis_server.url)
     await index.stop()
     assert await ask(index, echo("a")) is None
     await index.stop()
+    assert story.told == ["up"], "the end is no failure"
 
 
 # gone, and back
