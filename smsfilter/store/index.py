@@ -327,6 +327,8 @@ class Index:
         try:
             async with asyncio.timeout(HELLO_WITHIN_S):
                 health = await self._greet(link)
+            if link.ended:  # since its last word
+                raise ConnectionError(link.ended)
         except BaseException:
             link.drop("not in use")
             raise
