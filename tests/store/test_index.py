@@ -247,6 +247,27 @@ async def test_a_batch_under_way_when_the_connection_breaks_is_answered(
     assert await ask(index, echo("b")) == [b"b"]
 
 
+@pytest.mark.parametrize("last", [b"+extra\r\n", b"garbage"])
+async def test_a_connection_that_breaks_with_its_last_word_of_greeting_is_not_used(
+    liar: ScriptedRedis, make_index: MakeIndex, story: Story, last: bytes
+) -> None:
+    """It is lost after it has answered and before anybody has looked at that answer."""
+    spoiled = 0
+
+    def spoil(command: Command) -> bytes | None:
+        nonlocal spoiled
+        if command[0] != b"GET" or spoiled > 2:
+            return None
+        spoiled += 1
+        return b"$%d\r\n%b\r\n" % (len(EPOCH), EPOCH) + last
+
+    liar.script = spoil
+    index = await make_index(liar.url)
+    await story.changes.until(lambda: spoiled > 2 and index.up, "a connection that is whole")
+    assert await ask(index, echo("a")) == [b"a"]
+    assert "up" not in story.told[:-1], story.told
+
+
 async def test_connections_that_are_closed_at_once_are_not_stormed(
     liar: ScriptedRedis, make_index: MakeIndex, story: Story
 ) -> None:
@@ -557,6 +578,51 @@ async def test_keys_that_are_evicted_under_an_unknown_policy(
     assert index.up, "what was evicted long ago says nothing of now"
     evicted = 6
     assert "evicts keys" in await story.wait("evicts")
+
+
+# replaced by another
+
+
+def sentinel_saying(port: int) -> bytes:
+    """What a sentinel answers of the one master it knows."""
+    facts = {
+        "name": "mymaster",
+        "ip": "127.0.0.1",
+        "port": f"{port}",
+        "flags": "master",
+        "num-other-sentinels": "0",
+        "quorum": "1",
+    }
+    words = [word.encode() for pair in facts.items() for word in pair]
+    return b"*1\r\n*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
+
+
+async def test_after_a_failover_the_new_master_is_asked_and_the_old_one_no_more(
+    redis_server: RedisServer, liar: ScriptedRedis, make_index: MakeIndex, story: Story
+) -> None:
+    """The old one still stands and answers, but as a replica."""
+    new, sentinel = [await ScriptedRedis.start(redis_server) for _ in range(2)]
+    master = liar
+    sentinel.script = lambda command: (
+        sentinel_saying(master.port) if command[0].upper() == b"SENTINEL" else None
+    )
+    index = await make_index(f"sentinel://127.0.0.1:{sentinel.port}/mymaster")
+    new.script = lambda command: b"+new\r\n" if command[0] == b"ECHO" else None
+    assert await ask(index, echo("a")) == [b"a"]
+
+    def demoted(command: Command) -> bytes | None:
+        if command != [b"INFO", b"replication"]:
+            return None
+        return b"$12\r\nrole:slave\r\n\r\n"
+
+    master, liar.script = new, demoted
+    assert "no longer the master" in await story.wait("no longer")
+    await story.wait("up", since=1)
+    assert await ask(index, echo("a")) == [b"new"]
+    await liar.changes.until(lambda: liar.open == 0, "the end of the old connection")
+    await index.stop()
+    await new.stop()
+    await sentinel.stop()
 
 
 # refused

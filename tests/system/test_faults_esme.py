@@ -109,6 +109,22 @@ async def test_order_within_a_session_is_kept(connect: Visitors, smsc: FakeSMSC)
     assert smsc.connections[-1].received[1:] == passed
 
 
+async def test_ten_thousand_pipelined_keep_their_order_and_nobody_waits_for_them(
+    connect: Visitors, smsc: FakeSMSC
+) -> None:
+    greedy, modest = await connect(), await connect("bravo")
+    connection = smsc.bound_connections("acme")[-1]
+    pdus = [greedy.submit_octets(FROM, customer()) for _ in range(10_000)]
+    answers = [greedy.expect(pdu) for pdu in pdus]
+    greedy.send_raw(b"".join(pdus))
+    for _ in range(3):
+        assert (await modest.submit("10658888", customer())).command_status == 0
+    assert not answers[-1].done(), "its turn comes between theirs"
+    for answer in answers:
+        assert (await greedy.response(answer, 30)).command_status == 0
+    assert connection.received[1:] == pdus
+
+
 @pytest.mark.parametrize("number", [0, 0x7FFFFFFF, 0x80000001, 0xFFFFFFFF])
 async def test_any_sequence_number_is_echoed(
     connect: Visitors, smsc: FakeSMSC, number: int

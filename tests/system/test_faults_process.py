@@ -267,37 +267,29 @@ async def test_what_makes_a_start_impossible_is_said_in_a_line(
                     together.create_task(fails(site, said))
 
 
-async def test_without_anything_in_redis_it_starts_and_says_what_is_missing(
-    make_site: MakeSite,
-) -> None:
-    site = await make_site(registry=None, approved={}, index_ready=False)
-    missing = {line["missing"]: line["cure"] for line in site.logged("not_ready")}
-    assert set(missing) == {"registry", "epoch"}
-    assert "registry load" in missing["registry"]
-    assert "index ready" in missing["epoch"]
-    assert (await site.get("/readyz")).status == 503
-    esme = await site.esme()
-    assert (await esme.submit(FROM, customer())).command_status == c.ESME_RTHROTTLED
-    site.registry, site.index_ready, site.approved = {"companies": {}}, True, {}
-    await site.fill()
-    await site.wait_for_log("ready")
-    assert (await site.get("/readyz")).status == 200
-    assert (await esme.submit(FROM, customer())).command_status == 0x0A
-    assert site.smsc.submits() == []
-
-
-async def test_redis_away_at_start_is_no_reason_not_to_start(
+@pytest.mark.slow
+async def test_without_redis_or_anything_in_it_it_starts_and_says_what_is_missing(
     make_site: MakeSite, make_redis: MakeRedis
 ) -> None:
     server = make_redis()
     server.kill()
     site = await make_site(redis=server)
-    assert "redis" in {line["missing"] for line in site.logged("not_ready")}
+    missing = {line["missing"]: line["cure"] for line in site.logged("not_ready")}
+    assert set(missing) == {"redis", "registry", "epoch"}
+    assert "registry load" in missing["registry"]
+    assert "index ready" in missing["epoch"]
+    assert (await site.get("/readyz")).status == 503
     esme = await site.esme()
     assert (await esme.submit(FROM, customer())).command_status == c.ESME_RTHROTTLED
+    since = len(site.log)
     server.start()
+    await site.wait_for_log("redis_up", since=since)
+    assert (await esme.submit(FROM, customer())).command_status == c.ESME_RTHROTTLED
+    assert (await site.get("/readyz")).status == 503
     await site.fill()
-    await site.wait_for_log("ready")
+    await site.wait_for_log("ready", since=since)
+    assert (await site.get("/readyz")).status == 200
+    assert site.smsc.submits() == []
     assert (await esme.submit(FROM, customer())).command_status == 0
 
 
