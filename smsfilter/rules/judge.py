@@ -109,9 +109,9 @@ class Judge:
         self.read = Reader(policy.country_code)
         self.rules: tuple[Rule, ...] = policy.rules
         self.refused = frozenset(
-            reading
-            for number in policy.refused_destinations
-            for reading in self.read(number.encode())
+            readings[0]
+            for readings in map(self.read, map(str.encode, policy.refused_destinations))
+            if readings
         )
         self._shadowed = {name for name, own in policy.accounts.items() if own.mode is Mode.SHADOW}
 
@@ -124,7 +124,8 @@ class Judge:
         )
         approval = None
         if sender.company is not None and self._active(ApprovalRule):
-            wanted = (sender.source, sender.matched, "*")
+            registered = None if sender.look_alike else sender.matched
+            wanted = (sender.source, registered, "*")
             approval = (sender.company, tuple(dict.fromkeys(m for m in wanted if m)))
         line = Line(account, sender, sender.accused, approval)
         clean = Facts((b"0",), False, True, None, now)

@@ -32,7 +32,7 @@ class Sender:
     source: str
     """The source in the one form that stands for all its spellings."""
     matched: str | None
-    """The registry's prefix or header that the source was found by, or is a look-alike of."""
+    """The prefix or header, as the registry has it, that the source was found by or imitates."""
     accused: tuple[str, ...]
     """Who a customer may have blocked to be spared this message: the members to ask for."""
     valid_until: float | None
@@ -76,16 +76,16 @@ class Registry:
         }
         self._resellers = {account: own.may_send_for for account, own in file.resellers.items()}
         self._claims: dict[str, list[_Claim]] = {}
-        self._headers: dict[str, str] = {}
+        self._headers: dict[str, tuple[str, str]] = {}
         self._shapes: dict[str, dict[str, str]] = {}
         for company, own in file.companies.items():
             for source in own.sources:
                 claim = _Claim(company, source.prefix, *source.span(tz))
                 self._claims.setdefault(source.prefix, []).append(claim)
             for header in own.headers:
-                self._headers[fold(header)] = company
+                self._headers[fold(header)] = (company, header)
                 for shape in shapes(header):
-                    self._shapes.setdefault(shape, {}).setdefault(company, fold(header))
+                    self._shapes.setdefault(shape, {}).setdefault(company, header)
         self._sizes = sorted({len(prefix) for prefix in self._claims}, reverse=True)
         ends = {end for held in self._claims.values() for claim in held for end in claim[2:]}
         self._boundaries = sorted(ends - {inf, -inf})
@@ -160,7 +160,8 @@ class Registry:
             return self._find_number(forms, at, country_code)
         for folded in map(fold, forms.texts):
             if folded in self._headers:
-                return _Found((self._headers[folded],), folded)
+                company, spelled = self._headers[folded]
+                return _Found((company,), spelled)
         imitated: dict[str, str] = {}
         for shape in dict.fromkeys(shape for text in forms.texts for shape in shapes(text)):
             number = source_forms(shape.encode(), country_code)

@@ -169,7 +169,7 @@ async def test_members_of_blocks(
     ("member", "problem"),
     [
         ("", "empty member"),
-        ("ACME", "asked for as 'acme'"),
+        ("Acme", "asked for as 'acme'"),
         ("+8610657555", "asked for as '10657555'"),
         ("8610657555", "asked for as '10657555'"),
         ("10658888", "is a source of bravo now, and not acme's"),

@@ -127,14 +127,14 @@ def test_an_empty_registry_is_named(type_in: Type, site: Path) -> None:
     [
         ("acme", "acme is the company acme (Acme Trading)"),
         ("acme", "acme is an account of acme (Acme Trading)"),
-        ("acme", "acme is a header of acme (Acme Trading), registered as acme"),
+        ("acme", "acme is a header of acme (Acme Trading), registered as ACME"),
         ("acme2", "acme2 is an account of acme (Acme Trading)"),
         ("resell7", "resell7 is a reseller that may send for acme (Acme Trading), bravo"),
         ("1065755501", "1065755501 is a source of acme (Acme Trading), by its prefix 10657555"),
         ("+8610658888", "+8610658888 is a source of bravo, by its prefix 10658888"),
         ("10690555123", "by its prefix 106905551, until 2100-01-01T00:00+08:00"),
-        ("Ａｃｍｅ", "Ａｃｍｅ is a header of acme (Acme Trading), registered as acme"),
-        ("АСМЕ", "АСМЕ imitates acme of acme (Acme Trading), and is nobody's own"),
+        ("Ａｃｍｅ", "Ａｃｍｅ is a header of acme (Acme Trading), registered as ACME"),
+        ("АСМЕ", "АСМЕ imitates ACME of acme (Acme Trading), and is nobody's own"),
     ],
 )
 def test_who(type_in: Type, site: Path, name: str, sentence: str) -> None:
