@@ -371,9 +371,3 @@ def _policy(path: Path) -> tuple[Policy, Document]:
         message = f"no such timezone: {policy.timezone!r}{near or '; one is Asia/Shanghai'}"
         raise ConfigError.at(document.place(("timezone",)), message) from None
     return policy, document
-
-
-def default_path() -> Path:
-    """Where the configuration is when `-c` is not given: here, else where packages put it."""
-    local = Path("config/smsfilter.yaml")
-    return local if local.exists() else Path("/etc/smsfilter/smsfilter.yaml")

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from smsfilter.cli.store import add_config
+
 if TYPE_CHECKING:
     from smsfilter.config import Document, Loaded, Place
     from smsfilter.rules.policy import Policy
@@ -47,7 +49,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         description="Read the configuration and the policy as the proxy would, and print all that "
         "is wrong with them. Warnings leave the exit status at 0.",
     )
-    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="smsfilter.yaml")
+    add_config(parser)
     parser.add_argument("--live", action="store_true", help="also ask Redis and the SMSC")
     parser.set_defaults(run=run)
 

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smsfilter.cli.store import add_config
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
@@ -29,7 +31,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         description="Say what the proxy would do with a message, and why: each rule, what it "
         "looked up, and the verdict. Exit status 0: it would pass, 1: it would be refused.",
     )
-    parser.add_argument("-c", "--config", metavar="FILE", help="smsfilter.yaml")
+    add_config(parser)
     parser.add_argument("--account", "-a", metavar="SYSTEM_ID", required=True)
     parser.add_argument("--from", dest="source", metavar="SOURCE", default="", help="source_addr")
     parser.add_argument("--to", dest="destination", metavar="NUMBER", help="destination_addr")
@@ -51,7 +53,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Explain one message."""
-    from smsfilter.config import default_path, load  # noqa: PLC0415 - start-up stays light
+    from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
     from smsfilter.smpp.errors import PDUError  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable  # noqa: PLC0415
 
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if args.registry is None and (args.blocked is not None or args.approved is not None):
         print("smsfilter explain: --blocked and --approved go with --registry", file=sys.stderr)
         return 2
-    loaded = load(args.config or default_path())
+    loaded = load(args.config)
     try:
         octets = bytes.fromhex(args.pdu) if args.pdu else _submit_sm(args)
         found = asyncio.run(_explain(args, loaded.config, loaded.policy, octets))

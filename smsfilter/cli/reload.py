@@ -11,6 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
+from smsfilter.cli.store import add_config
+
 PID_FILE = "proxy.pid"
 
 
@@ -22,7 +24,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         description="Check the configuration and the policy, then send SIGHUP to the proxy that "
         "runs with them. Its log says `config_reloaded` or `config_rejected`.",
     )
-    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="smsfilter.yaml")
+    add_config(parser)
     parser.set_defaults(run=run)
 
 

@@ -7,6 +7,7 @@ SIGHUP reads the policy anew.
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
@@ -14,12 +15,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smsfilter.cli.reload import PID_FILE
+from smsfilter.cli.store import add_config
+
 if TYPE_CHECKING:
     from smsfilter.config import Loaded
     from smsfilter.log import Writer
     from smsfilter.proxy.notify import Notify
-
-PID_FILE = "proxy.pid"
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -29,7 +31,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="run the SMPP proxy",
         description="Run the proxy between the SMSC and its senders until SIGTERM. Logs to stdout.",
     )
-    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="smsfilter.yaml")
+    add_config(parser)
     parser.set_defaults(run=run)
 
 
@@ -40,11 +42,12 @@ def run(args: argparse.Namespace) -> int:
     from smsfilter.proxy.notify import Notify  # noqa: PLC0415
 
     loaded = load(args.config)
+    faulthandler.enable()  # the service manager ends a hung loop with SIGABRT: say where
     notify = Notify()
     writer = log.configure(loaded.config.log.format, loaded.config.log.level)
     try:
         with _pid_file(loaded.config.state_dir):
-            return _runner()(_main(Path(args.config).absolute(), loaded, writer, notify))
+            return _runner()(_main(args.config.absolute(), loaded, writer, notify))
     except _StartError as error:
         print(f"smsfilter proxy: {error}", file=sys.stderr)
         return 1

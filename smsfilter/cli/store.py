@@ -34,6 +34,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         type=Path,
+        default=default_path(),
         help=f"the configuration (default: {' or '.join(CONFIG_FILES)})",
     )
 
@@ -44,14 +45,13 @@ def run_on_redis(args: argparse.Namespace, work: Work) -> int:
     from smsfilter.store.connect import Unreachable, connected, parse_url  # noqa: PLC0415
     from smsfilter.store.registry import RegistryError  # noqa: PLC0415
 
-    path = args.config or default_path()
-    config = load_config(path)
+    config = load_config(args.config)
     try:
         address = parse_url(config.redis.url, config.state_dir, config.redis.password())
     except ConfigError:
         raise
     except ValueError as error:
-        print(f"{path}: {error}", file=sys.stderr)
+        print(f"{args.config}: {error}", file=sys.stderr)
         return 1
 
     async def connect_and_work() -> int:

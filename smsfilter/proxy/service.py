@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from smsfilter import __version__, log
 from smsfilter.config import ConfigError, Loaded, load
 from smsfilter.log import DecisionLog, Writer
-from smsfilter.metrics import Metrics
+from smsfilter.metrics import Metrics, present
 from smsfilter.proxy.admin import Admin
 from smsfilter.proxy.bind import BindDesk
 from smsfilter.proxy.close import Leg, Why
@@ -28,13 +28,14 @@ from smsfilter.proxy.janitor import Janitor
 from smsfilter.proxy.listener import Listener
 from smsfilter.proxy.notify import Notify
 from smsfilter.rules.judge import Judge
-from smsfilter.rules.policy import ApprovalRule, Mode
+from smsfilter.rules.policy import ApprovalRule, Mode, Policy
 from smsfilter.rules.senders import Registry, RegistryFile
 from smsfilter.store import keys, registry
 from smsfilter.store.address import RedisAddress
 from smsfilter.store.connect import client
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index
+from smsfilter.store.lint import any_approval
 
 TICK_S = 1.0
 REGISTRY_WITHIN_S = 2.0
@@ -43,10 +44,15 @@ DRAIN_LOOK_S = 0.02
 UNBIND_WITHIN_S = 2.5
 """How long the end waits for the SMSC to answer the unbinds: a little more than a relay does."""
 SESSIONS_SHOWN = 200
+DROPPED = [
+    ("esme", "unexpected_response"),
+    ("smsc", "unexpected_response"),
+    ("smsc", "unexpected_request"),
+    ("smsc", "malformed"),
+]
+"""The series of `pdus_dropped`, there from the start."""
 HEARTBEAT_MOST_S = 5.0
 """Age of the last tick at which /livez says that the event loop hangs."""
-APPROVALS_LOOKED_AT = 10_000
-"""Companies asked at start whether they have an approval; one is enough to stop."""
 
 
 class Service:
@@ -89,6 +95,9 @@ class Service:
         self._redis = client(address)
         self._tasks: list[asyncio.Task[None]] = []
         self._admin: Admin | None = None
+        present(metrics.closes, [(leg, why) for leg in Leg for why in Why])
+        present(metrics.bypassed, [rule.id for rule in judge.rules])
+        present(metrics.pdus_dropped, DROPPED)
         metrics.policy_version = judge.version
         metrics.sessions = self._sessions_by_state
         metrics.in_flight = lambda: sum(r.session.in_flight() for r in list(listener.relays))
@@ -121,6 +130,8 @@ class Service:
         )
         self._tasks.append(asyncio.create_task(self._tick(), name="tick"))
         self._tasks.append(asyncio.create_task(self._follow_registry(), name="registry"))
+        if not self._missing:
+            log.get().info("ready")
         self._notify.ready(f"listening on {', '.join(listening)}")
 
     async def _look_for_missing(self) -> None:
@@ -136,20 +147,17 @@ class Service:
             log.get().warning("not_ready", missing=what, cure=cure)
         policy = self._gate.judge.policy
         asked = any(isinstance(r, ApprovalRule) and r.mode is Mode.ENFORCE for r in policy.rules)
-        if asked and self._registry_file is not None and not await self._any_approval():
+        if asked and self._registry_file is not None and not await self._any_approval(policy):
             key = keys.approved(prefix, next(iter(self._registry_file.companies), "company"))
             cure = f"redis-cli SADD '{key}' '*'"
             log.get().warning("not_ready", missing="approvals", cure=cure)
 
-    async def _any_approval(self) -> bool:
-        """Whether at least one company may send groups; True as well when that cannot be told."""
+    async def _any_approval(self, policy: Policy) -> bool:
+        """Whether anybody may send groups; True as well when that cannot be told."""
         content = self._registry_file
-        companies = list(content.companies)[:APPROVALS_LOOKED_AT] if content else []
+        companies = list(content.companies) if content else []
         try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for company in companies:
-                    pipe.exists(keys.approved(self._config.redis.prefix, company))
-                return any(await pipe.execute())
+            return await any_approval(self._redis, self._config.redis.prefix, companies, policy)
         except (RedisError, OSError):
             return True
 
@@ -172,7 +180,7 @@ class Service:
                 return
             version, content = loaded
             judge = self._gate.judge
-            compiled = await asyncio.to_thread(Registry, content, ZoneInfo(judge.policy.timezone))
+            compiled = await asyncio.to_thread(_compiled, content, judge.policy.timezone)
         except (RedisError, OSError, ValueError) as error:
             self._say_once("registry_unreadable", str(error))
             return
@@ -197,9 +205,9 @@ class Service:
             policy, old = loaded.policy, self._gate.judge
             compiled = old.registry
             if policy.timezone != old.policy.timezone and self._registry_file is not None:
-                zone = ZoneInfo(policy.timezone)
-                compiled = await asyncio.to_thread(Registry, self._registry_file, zone)
+                compiled = await asyncio.to_thread(_compiled, self._registry_file, policy.timezone)
             self._gate.judge = judge = Judge(policy, compiled)
+            present(self.metrics.bypassed, [rule.id for rule in judge.rules])
             self._decisions.country_code = policy.country_code
             self.metrics.policy_version = judge.version
             self.metrics.config_stale = False
@@ -356,6 +364,11 @@ class Service:
         if self._admin is not None:
             await asyncio.to_thread(self._admin.stop)
         log.get().info("stopped", forwarded=self.metrics.forwarded)
+
+
+def _compiled(content: RegistryFile, timezone: str) -> Registry:
+    with registry.uncollected():
+        return Registry(content, ZoneInfo(timezone))
 
 
 def _kept(path: Path) -> dict[str, Any]:

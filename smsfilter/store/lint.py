@@ -69,14 +69,17 @@ async def missing(client: "Redis", prefix: str, policy: Policy | None = None) ->
     policy = policy or Policy()
     found, known = await _registry(client, prefix, policy)
     companies = list(known.companies) if known else []
-    if companies and policy.unknown == "refuse":
-        approved = await _any_of(client, [keys.approved(prefix, name) for name in companies])
-    else:
-        approved = await _any_at_all(client, prefix, "approved:{")
-    if not approved:
+    if not await any_approval(client, prefix, companies, policy):
         key = keys.approved(prefix, companies[0] if companies else "company")
         found.append(Finding("", "no company is approved to send", _redis("SADD", key, "*")))
     return found
+
+
+async def any_approval(client: "Redis", prefix: str, companies: list[str], policy: Policy) -> bool:
+    """Whether anybody is approved to send, as far as can be found out in a moment."""
+    if companies and policy.unknown == "refuse":
+        return await _any_of(client, [keys.approved(prefix, name) for name in companies])
+    return await _any_at_all(client, prefix, "approved:{")
 
 
 async def _any_of(client: "Redis", names: list[str]) -> bool:

@@ -77,7 +77,7 @@ def test_warnings_leave_the_status_at_0(files: Path, capsys: pytest.CaptureFixtu
 
 
 def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["check"], ["check", "-c", "x", "--alive"], ["chek"]):
+    for arguments in ([], ["check", "-c"], ["check", "-c", "x", "--alive"], ["chek"]):
         with pytest.raises(SystemExit) as raised:
             main(arguments)
         assert raised.value.code == 2
