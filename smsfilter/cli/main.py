@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 
 from smsfilter import __version__
 
@@ -49,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"smsfilter {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = f"smsfilter.cli.{name}"
-        if find_spec(module) is not None:
-            import_module(module).add(subparsers)
+        import_module(f"smsfilter.cli.{name}").add(subparsers)
     return parser
 
 
