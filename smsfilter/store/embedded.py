@@ -146,7 +146,8 @@ class EmbeddedServer:
         with suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -160,7 +161,8 @@ class EmbeddedServer:
                 await self._hang_up()
             if self._process is not None:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), RETRY_S)
+                    async with asyncio.timeout(RETRY_S):
+                        await self._process.wait()
             try:
                 await self._obtain()
             except (EmbeddedError, OSError):
@@ -212,8 +214,9 @@ class EmbeddedServer:
             reader, writer = self._lifeline
             with suppress(OSError, TimeoutError):
                 writer.write(command)
-                for _ in range(lines):
-                    answer = await asyncio.wait_for(reader.readline(), RETRY_S)
+                async with asyncio.timeout(RETRY_S):
+                    for _ in range(lines):
+                        answer = await reader.readline()
         return answer
 
     async def _hang_up(self) -> None:

@@ -191,7 +191,8 @@ class Index:
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(first), name="index")
         try:
-            await asyncio.wait_for(asyncio.shield(first), patience)
+            async with asyncio.timeout(patience):
+                await asyncio.shield(first)
         except TimeoutError:
             first.cancel()  # nobody waits for it any more
 
@@ -370,7 +371,8 @@ class Index:
         """Ask for health every two seconds until the connection is lost."""
         while not self._gone.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), HEALTH_EVERY_S)
+                async with asyncio.timeout(HEALTH_EVERY_S):
+                    await self._gone.wait()
             link = self._link
             if link is None:
                 return

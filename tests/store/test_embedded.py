@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import unittest.mock
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -124,6 +125,20 @@ async def test_a_killed_server_comes_back(state: Path) -> None:
         os.kill(await server_pid(server), signal.SIGKILL)
         await answers(server)
         assert await redis_.get("kept") == b"1"
+
+
+async def test_a_stop_is_heard_although_an_answer_comes_with_it(state: Path) -> None:
+    """wait_for of Python 3.11 forgets a cancellation that meets the answer: stop then hung."""
+    server, reader, writer = EmbeddedServer(state), asyncio.StreamReader(), unittest.mock.Mock()
+    server._lifeline = reader, writer
+    asking = asyncio.create_task(server._ask(b"PING\r\n"))
+    while not writer.write.called:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    reader.feed_data(b"+PONG\r\n")
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_a_stale_socket_is_no_obstacle(state: Path) -> None:

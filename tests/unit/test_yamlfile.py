@@ -195,7 +195,8 @@ def test_an_anchor_inside_itself(text: str, place: str) -> None:
         ("[a, b]: c\n", None),
         ("{<<: 5}\n", "1:6: '<<' takes a mapping, such as *anchor"),
         ("mode: enforce\ntimezone: a\x07b\n", "2:12: not YAML: control characters are not allowed"),
-        ("[" * 100_000, "1:41: not YAML: nested deeper than 40"),
+        ("[" * 100_000, None),  # libyaml may have a limit of its own, and refuse it first
+        ("[" * 100, "1:41: not YAML: nested deeper than 40"),
     ],
 )
 def test_what_is_not_yaml_or_not_ours(text: str, problem: str | None) -> None:
