@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from smsfilter.config import Config
     from smsfilter.proxy.explain import Ask, Command, Explanation
+    from smsfilter.rules.judge import Decision
     from smsfilter.rules.policy import Policy
     from smsfilter.rules.senders import RegistryFile
 
@@ -35,7 +36,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument("--account", "-a", metavar="SYSTEM_ID", required=True)
     parser.add_argument("--from", dest="source", metavar="SOURCE", default="", help="source_addr")
     parser.add_argument("--to", dest="destination", metavar="NUMBER", help="destination_addr")
-    parser.add_argument("--text", default="", help="the text (no rule reads it yet)")
+    parser.add_argument("--text", default="", help="the text; its signature counts")
     parser.add_argument("--schedule", metavar="TIME", default="", help="schedule_delivery_time")
     parser.add_argument("--pdu", metavar="HEX", help="a whole PDU in place of --from and --to")
     parser.add_argument("--at", metavar="TIME", type=_time, help="ISO 8601; now, if not given")
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"smsfilter explain: {error}", file=sys.stderr)
         return 1
     print(json.dumps(_plain(found), ensure_ascii=False) if args.json else _told(found, args))
-    return 1 if found.decision.reason else 0
+    return 1 if any(each.reason for each in (found.decision, *_each(found))) else 0
 
 
 def _time(text: str) -> float:
@@ -166,6 +167,11 @@ def _live(redis: "Redis", prefix: str) -> "Ask":
     return ask
 
 
+def _each(found: "Explanation") -> "list[Decision]":
+    """The verdict on each destination."""
+    return [entry.decision for entry in found.entries]
+
+
 def _plain(found: "Explanation") -> dict[str, Any]:
     decision, line = found.decision, found.line
     return {
@@ -177,8 +183,17 @@ def _plain(found: "Explanation") -> dict[str, Any]:
         "company": line.company if line else None,
         "source": line.source if line else None,
         "matched": line.sender.matched if line and line.sender else None,
-        "destination": [reading.decode() for reading in found.readings],
-        "rules": [step._asdict() for step in decision.steps],
+        "destinations": [
+            {
+                "readings": None if readings is None else [each.decode() for each in readings],
+                "verdict": own.kind,
+                "reason": own.reason,
+                "rule": own.rule or None,
+                "command_status": own.command_status,
+                "rules": [step._asdict() for step in own.steps],
+            }
+            for readings, own in found.entries
+        ],
         "asked": [
             {"command": [word.decode() for word in command], "reply": _reply(reply)}
             for command, reply in found.asked
@@ -192,17 +207,8 @@ def _reply(reply: object) -> object:
 
 def _told(found: "Explanation", args: argparse.Namespace) -> str:
     """The explanation for people."""
-    from smsfilter.smpp.const import STATUS_NAMES  # noqa: PLC0415
-
-    decision, line = found.decision, found.line
-    if decision.reason is None:
-        lines = ["would pass"]
-    else:
-        status = decision.command_status
-        name = STATUS_NAMES.get(status, "vendor status")
-        kind = decision.kind.removeprefix("refuse_")
-        rule = f", by rule {decision.rule}" if decision.rule else ""
-        lines = [f"would be refused: {decision.reason} ({kind}, {name} 0x{status:02X}){rule}"]
+    line = found.line
+    lines = [_verdict(found.decision)]
     if line is not None:
         matched = line.sender.matched if line.sender else None
         by = f", found by {matched}" if matched else ""
@@ -211,19 +217,41 @@ def _told(found: "Explanation", args: argparse.Namespace) -> str:
             f"  account      {args.account}",
             f"  company      {line.company or 'not known'}",
             f"  source       {line.source or 'none'}{by}",
-            f"  destination  {', '.join(r.decode() for r in found.readings) or 'cannot be read'}",
         ]
-    if decision.steps:
-        width = max(len(step.rule) for step in decision.steps)
+    for readings, decision in found.entries:
+        lines.append(f"  destination  {_destination(readings)}")
+        if len(found.entries) > 1:
+            lines.append(f"    {_verdict(decision)}")
+    if len(found.entries) == 1:
+        steps = found.entries[0].decision.steps
+        width = max(len(step.rule) for step in steps)
         lines += ["", "rules, in order"]
         lines += [
             f"  {step.rule:<{width}}  {step.effect:<7} {step.reason or ''}".rstrip()
-            for step in decision.steps
+            for step in steps
         ]
     if found.asked:
         lines += ["", "looked up"]
         lines += [f"  {_question(command, reply)}" for command, reply in found.asked]
     return "\n".join(lines)
+
+
+def _verdict(decision: "Decision") -> str:
+    from smsfilter.smpp.const import STATUS_NAMES  # noqa: PLC0415
+
+    if decision.reason is None:
+        return "would pass"
+    status = decision.command_status
+    name = STATUS_NAMES.get(status, "vendor status")
+    kind = decision.kind.removeprefix("refuse_")
+    rule = f", by rule {decision.rule}" if decision.rule else ""
+    return f"would be refused: {decision.reason} ({kind}, {name} 0x{status:02X}){rule}"
+
+
+def _destination(readings: tuple[bytes, ...] | None) -> str:
+    if readings is None:
+        return "a distribution list"
+    return ", ".join(reading.decode() for reading in readings) or "cannot be read"
 
 
 def _question(command: "Command", reply: object) -> str:

@@ -2,19 +2,24 @@
 
 Responses pass when they answer something open; requests that an SMSC has no business to send are
 nacked to it; nothing that cannot be read reaches the ESME. The original octets pass unchanged,
-in one piece where nothing is taken out. No I/O.
+in one piece where nothing is taken out; only the response to a submit_multi that lost refused
+destinations has these added. No I/O.
 """
 
 from smsfilter.metrics import Metrics
-from smsfilter.proxy.session import Session, nack, respond, without
+from smsfilter.proxy.multi import merged
+from smsfilter.proxy.octets import Edit, edited, nack, respond
+from smsfilter.proxy.session import Session
 from smsfilter.smpp.const import (
     ALERT_NOTIFICATION,
     DATA_SM,
     DELIVER_SM,
     ENQUIRE_LINK,
     ESME_RINVCMDID,
+    ESME_ROK,
     ESME_RX_P_APPN,
     RESPONSE_BIT,
+    SUBMIT_MULTI_RESP,
     SUBMIT_SM_RESP,
     UNBIND,
     UNBIND_RESP,
@@ -32,28 +37,33 @@ def pass_down(
     session: Session, buffer: bytes, spans: list[Span], metrics: Metrics
 ) -> tuple[bytes, bytes]:
     """What of the SMSC's `buffer` goes to the ESME, and what goes back to the SMSC."""
-    cuts: list[tuple[int, int]] = []
+    edits: list[Edit] = []
     back: list[bytes] = []
     close = session.open_submits.pop
     for span in spans:
-        start, end, command_id, _, sequence_number = span
+        start, end, command_id, status, sequence_number = span
         if command_id == SUBMIT_SM_RESP and not session.repeated:
             if close(sequence_number, None) is None:
-                cuts.append((start, end))
+                edits.append((start, end, b""))
                 metrics.pdus_dropped["smsc", "unexpected_response"] += 1
         elif command_id & RESPONSE_BIT:
             if command_id == UNBIND_RESP and sequence_number == session.own_unbind:
-                cuts.append((start, end))
+                edits.append((start, end, b""))
                 session.parted = True
             elif not session.answered(command_id, sequence_number):
-                cuts.append((start, end))
+                edits.append((start, end, b""))
                 metrics.pdus_dropped["smsc", "unexpected_response"] += 1
+            elif command_id == SUBMIT_MULTI_RESP and sequence_number in session.merges:
+                entries = session.merges.pop(sequence_number)
+                whole = merged(buffer[start:end], entries) if status == ESME_ROK else None
+                if whole is not None:
+                    edits.append((start, end, whole))
         else:
             answer = _request(buffer, span, metrics)
             if answer is not None:
-                cuts.append((start, end))
+                edits.append((start, end, b""))
                 back.append(answer)
-    return (without(buffer, cuts) if cuts else buffer), b"".join(back)
+    return (edited(buffer, edits) if edits else buffer), b"".join(back)
 
 
 def _request(buffer: bytes, span: Span, metrics: Metrics) -> bytes | None:

@@ -6,15 +6,20 @@ caller, who may have Redis or two lists to answer with. Nothing here decides any
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import hiredis
 
 from smsfilter.metrics import Metrics
+from smsfilter.proxy.batch import Batch
+from smsfilter.proxy.limits import Allowances
+from smsfilter.proxy.multi import settle_multi
 from smsfilter.proxy.session import Session
-from smsfilter.proxy.turn import Batch, Turn
-from smsfilter.rules.judge import Decision, Facts, Judge, Line
+from smsfilter.proxy.turn import FORWARDED, Turn, facts_of
+from smsfilter.rules.judge import Decision, Judge, Line
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
-from smsfilter.smpp.framer import Framer
+from smsfilter.smpp.const import SUBMIT_MULTI
+from smsfilter.smpp.framer import Framer, Span
 from smsfilter.smpp.session import State
 from smsfilter.store.index import Replies, pack
 
@@ -26,14 +31,24 @@ PDU_MOST = 1 << 24
 EPOCH_QUESTION = "EPOCH"
 
 
+class Entry(NamedTuple):
+    """One destination, and the verdict on it."""
+
+    readings: tuple[bytes, ...] | None
+    """None for a distribution list."""
+    decision: Decision
+
+
 @dataclass(slots=True)
 class Explanation:
     """A verdict, and everything it came from."""
 
     decision: Decision
+    """What the ESME is answered, or FORWARD, where a submit_multi may have lost entries."""
     line: Line | None
     """None when the PDU was refused for what it is, before anybody asked who sends."""
-    readings: tuple[bytes, ...]
+    entries: list[Entry]
+    """One, but as many as a submit_multi has destinations."""
     asked: list[tuple[Command, object]]
     """Commands to Redis and their replies."""
 
@@ -47,18 +62,25 @@ async def explain(
     it is no submission.
     """
     turn = _turn(octets, account)
-    batch = Batch(judge, prefix, now)
+    batch = Batch(judge, prefix, now, 0.0, Allowances())
     turn.scan(batch)
     commands = _unpacked(batch)
     replies = await ask(commands) if commands else []
     answered = None if replies is None else [None, *replies, None]
     blocks, granted = batch.answers(answered if commands else [])
     asked = list(zip(commands, replies or [None] * len(commands), strict=True))
-    for message, blocked, approved in turn.answered(batch, blocks, granted):
-        _, route, readings, schedule = message
-        decision = judge.decide(route.line, Facts(readings, blocked, approved, schedule, now))
-        return Explanation(decision, route.line, readings, asked)
-    return _settled_by_scan(turn)
+    found = [
+        (message, judge.decide(message[1].line, facts_of(message, blocked, approved, now)))
+        for message, blocked, approved in turn.answered(batch, blocks, granted)
+    ]
+    if not found:
+        return _settled_by_scan(turn)
+    entries = [Entry(message[2], decision) for message, decision in found]
+    span, route, _, _ = found[0][0]
+    decision = entries[0].decision
+    if span[2] == SUBMIT_MULTI:
+        decision = _of_all(turn.buffer, span, [entry.decision for entry in entries])
+    return Explanation(decision, route.line, entries, asked)
 
 
 def _turn(octets: bytes, account: str) -> Turn:
@@ -90,7 +112,16 @@ def _settled_by_scan(turn: Turn) -> Explanation:
     for *_, rule, reason, status, kind, _ in turn.noted:
         if kind != Kind.FORWARD and reason is not None:
             decision = Decision(Kind(kind), Reason(reason), rule or "", status, ())
-    if turn.cuts and not turn.noted:
+    if turn.edits and not turn.noted:
         kind, status = ANSWERS[Reason.UNKNOWN_COMMAND]
         decision = Decision(kind, Reason.UNKNOWN_COMMAND, "", status, ())
-    return Explanation(decision, None, (), [])
+    return Explanation(decision, None, [], [])
+
+
+def _of_all(buffer: bytes, span: Span, decisions: list[Decision]) -> Decision:
+    """What becomes of a submit_multi."""
+    settled = settle_multi(buffer, span, decisions, is_open=False, is_merged=False)
+    if not settled.answer:
+        return FORWARDED
+    status = int.from_bytes(settled.answer[8:12], "big")
+    return settled.refused[0]._replace(command_status=status)

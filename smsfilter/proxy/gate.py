@@ -9,18 +9,19 @@ not being trusted is an answer like any other: the rules say what it means.
 import asyncio
 from collections import deque
 from time import monotonic, time
+from typing import Protocol
 
 from smsfilter import log
 from smsfilter.log import Decision as Logged
 from smsfilter.log import DecisionLog
 from smsfilter.metrics import Metrics
-from smsfilter.proxy.turn import Batch, Turn, Waiting
+from smsfilter.proxy.batch import QUESTIONS_MOST, Batch
+from smsfilter.proxy.limits import Allowances
+from smsfilter.proxy.turn import Turn
 from smsfilter.rules.judge import Judge
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index, Replies
 
-BATCH_MOST = 2048
-"""Submissions in one batch: some 200 KiB of commands, a millisecond of Redis."""
 TURN_MOST = 256
 """PDUs of one session in one batch, so that a flood waits for its turn like everyone."""
 IN_FLIGHT_MOST = 1
@@ -29,6 +30,22 @@ nothing but a part of Redis's round trip, and cost a wake-up on both ends for ha
 
 TOLD_EVERY_S = 1.0
 """How often a look-up that Redis answers with an error is logged."""
+
+
+class Waiting(Protocol):
+    """A session with PDUs to decide, as the gate sees it."""
+
+    def begin_turn(self, most: int) -> Turn | None:
+        """Hand over at most `most` PDUs; None when the session has gone."""
+
+    def finish_turn(self, turn: Turn) -> None:
+        """The turn is settled: send what it leaves."""
+
+    def crash(self, error: Exception) -> None:
+        """Something was wrong with this session that is nobody else's fault."""
+
+
+Turns = list[tuple[Waiting, Turn]]
 
 
 class Gate:
@@ -49,6 +66,7 @@ class Gate:
         self._guard = guard
         self._metrics = metrics
         self._decisions = decisions
+        self._allowances = Allowances()
         self._waiting: deque[Waiting] = deque()
         self._in_flight = 0
         self._scheduled = False
@@ -67,18 +85,18 @@ class Gate:
 
     def _flush(self) -> None:
         self._scheduled = False
-        batch = Batch(self.judge, self._index.prefix, time())
+        batch = Batch(self.judge, self._index.prefix, time(), monotonic(), self._allowances)
         batch.log_all, batch.paused = self._decisions.wants_forwarded, self.paused
         waiting = self._waiting
-        asked = 0
+        turns: Turns = []
         for _ in range(len(waiting)):
-            if asked >= BATCH_MOST:
+            if batch.full:
                 break
             session = waiting.popleft()
-            turn = session.begin_turn(min(TURN_MOST, BATCH_MOST - asked))
+            commands, approvals = len(batch.commands), len(batch.approvals)
+            turn = session.begin_turn(min(TURN_MOST, QUESTIONS_MOST - commands))
             if turn is None:
                 continue
-            commands, approvals = len(batch.commands), len(batch.approvals)
             try:
                 turn.scan(batch)
             except Exception as error:  # one session's fault must stay its own
@@ -87,40 +105,39 @@ class Gate:
                     del batch.approvals[extra]
                 session.crash(error)
                 continue
-            asked += len(turn.messages)
-            batch.turns.append((session, turn))
-        if batch.turns:
-            self._ask(batch)
+            turns.append((session, turn))
+        if turns:
+            self._ask(batch, turns)
         if waiting:
             self._schedule()
 
-    def _ask(self, batch: Batch) -> None:
+    def _ask(self, batch: Batch, turns: Turns) -> None:
         commands = batch.commands
         if not commands and not batch.approvals:
-            self._settle(batch, [], trusted=True)
+            self._settle(batch, turns, [], trusted=True)
             return
         octets = batch.octets(self._index.epoch_command)
         self._in_flight += 1
         self._metrics.batch_size.observe(len(commands))
-        batch.sent = monotonic()
+        sent = monotonic()
 
         def done(replies: Replies | None) -> None:
             self._in_flight -= 1
             if replies is None:
-                self._settle(batch, [], trusted=False)
+                self._settle(batch, turns, [], trusted=False)
             else:
-                self._metrics.lookup_seconds.observe(monotonic() - batch.sent)
+                self._metrics.lookup_seconds.observe(monotonic() - sent)
                 trusted = self._guard.trusted(replies[0], replies[-1])
-                self._settle(batch, replies, trusted=trusted)
+                self._settle(batch, turns, replies, trusted=trusted)
             if self._waiting:
                 self._schedule()
 
         self._index.ask(octets, len(commands) + len(batch.approvals) + 2, done)
 
-    def _settle(self, batch: Batch, replies: Replies, *, trusted: bool) -> None:
+    def _settle(self, batch: Batch, turns: Turns, replies: Replies, *, trusted: bool) -> None:
         blocks, granted = batch.answers(replies if trusted else None)
         noted: list[Logged] = []
-        for session, turn in batch.turns:
+        for session, turn in turns:
             try:
                 turn.settle(batch, blocks, granted)
                 session.finish_turn(turn)
@@ -129,8 +146,8 @@ class Gate:
                 continue
             if turn.noted:
                 noted += turn.noted
-            if turn.failed and batch.sent >= self._told + TOLD_EVERY_S:
-                self._told = batch.sent
+            if turn.failed and batch.at >= self._told + TOLD_EVERY_S:
+                self._told = batch.at
                 _tell_failed(turn)
         if noted:
             self._decisions.write(noted, batch.now)

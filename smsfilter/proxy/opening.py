@@ -14,7 +14,9 @@ from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.dial import dial
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import Pair, SmscLeg
-from smsfilter.proxy.session import Session, nack, respond
+from smsfilter.proxy.octets import nack, respond
+from smsfilter.proxy.session import Session
+from smsfilter.rules.policy import AccountPolicy
 from smsfilter.rules.verdict import ANSWERS, Reason
 from smsfilter.smpp.const import (
     ALERT_NOTIFICATION,
@@ -237,7 +239,8 @@ class Opening:
         session, hub = relay.session, relay.hub
         account = bind.system_id.decode("latin-1")
         state = BOUND_AS[self._command_id]
-        session.bound(state, account, bind.interface_version, hub.config.limits.pdu)
+        own = hub.gate.judge.policy.accounts.get(account, AccountPolicy())
+        session.bound(state, account, bind.interface_version, hub.config.limits.pdu, own.error_body)
         hub.binds.accepted(session.peer, account)
         hub.metrics.binds["accepted"] += 1
         relay.to_esme(octets)

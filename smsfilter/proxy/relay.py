@@ -17,8 +17,9 @@ from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.downlink import pass_down
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import EsmeLeg, SmscLeg
+from smsfilter.proxy.octets import nack, request
 from smsfilter.proxy.opening import Opening
-from smsfilter.proxy.session import Session, nack, request
+from smsfilter.proxy.session import Session
 from smsfilter.proxy.turn import Turn
 from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
 from smsfilter.smpp.session import BOUND, State
@@ -120,7 +121,7 @@ class Relay:
                 self.part()
 
     def begin_turn(self, most: int) -> Turn | None:
-        """See `turn.Waiting`."""
+        """See `gate.Waiting`."""
         self._busy = False
         if self.closing or self._ended is Why.RESET:
             return None
@@ -137,7 +138,7 @@ class Relay:
         return turn
 
     def finish_turn(self, turn: Turn) -> None:
-        """See `turn.Waiting`."""
+        """See `gate.Waiting`."""
         self._busy = False
         if self.closing or self._ended is Why.RESET or self.smsc is None:
             return

@@ -5,18 +5,20 @@ requests are remembered by sequence_number so that a response which answers noth
 Sequence numbers are the ESME's own: they may repeat, be 0 or exceed 0x7FFFFFFF.
 """
 
-from collections.abc import Iterable
-from struct import Struct
+from typing import Literal
 
+from smsfilter.proxy.octets import nack, respond
 from smsfilter.proxy.route import Route
+from smsfilter.proxy.signed import Signed
 from smsfilter.rules.judge import Judge
 from smsfilter.smpp.const import (
     COMMAND_NAMES,
     DATA_SM,
+    DATA_SM_RESP,
     GENERIC_NACK,
-    HEADER_LENGTH,
     RESPONSE_BIT,
     SUBMIT_MULTI,
+    SUBMIT_MULTI_RESP,
     SUBMIT_SM,
     SUBMIT_SM_RESP,
 )
@@ -26,8 +28,7 @@ from smsfilter.smpp.session import State
 MEMO_MOST = 4096
 """Sources of one session whose meaning is remembered: more than any sender's sub-codes in use."""
 
-_header = Struct(">IIII").pack
-
+_MESSAGES = frozenset({SUBMIT_MULTI_RESP, DATA_SM_RESP})
 SUBMITTING = frozenset({State.BOUND_TX, State.BOUND_TRX})
 
 
@@ -43,6 +44,7 @@ class Session:
         "memo",
         "memo_judge",
         "memo_until",
+        "merges",
         "no_message_id",
         "open_others",
         "open_submits",
@@ -51,6 +53,7 @@ class Session:
         "peer",
         "refused",
         "repeated",
+        "signed",
         "state",
     )
 
@@ -71,19 +74,33 @@ class Session:
         self.open_submits: dict[int, float] = {}
         self.open_others: dict[tuple[int, int], float] = {}
         self.repeated: dict[tuple[int, int], int] = {}
-        self.memo: dict[bytes, Route] = {}
+        self.merges: dict[int, tuple[bytes, ...]] = {}
+        """By sequence_number of a submit_multi, the entries that its response has to name."""
+        self.memo: dict[bytes | tuple[bytes, tuple[str, ...]], Route] = {}
+        """What a source means, alone or with the signatures of the text."""
         self.memo_judge: Judge | None = None
         self.memo_until = 0.0
+        self.signed: Signed | None = None
+        """Made once texts are read: an idle session needs none."""
 
-    def bound(self, state: State, account: str, interface_version: int, pdu_most: int) -> None:
+    def bound(
+        self,
+        state: State,
+        account: str,
+        interface_version: int,
+        pdu_most: int,
+        error_body: Literal["auto", "none", "nul"] = "auto",
+    ) -> None:
         """The SMSC has accepted the bind. How a refused submit_sm is answered follows the version.
 
         SMPP v3.3 and v5.0 want a message_id, if an empty one; v3.4 §4.4.2 has no body on failure.
+        An account may be known to want the one or the other (`error_body`).
         """
         self.state = state
         self.account = account
         self.bound_as = state.name.removeprefix("BOUND_").lower()
-        self.no_message_id = b"" if 0x34 <= interface_version < 0x50 else b"\0"
+        bare = 0x34 <= interface_version < 0x50 if error_body == "auto" else error_body == "none"
+        self.no_message_id = b"" if bare else b"\0"
         self.from_esme.limit = pdu_most
 
     def may_submit(self) -> bool:
@@ -141,11 +158,18 @@ class Session:
         if self.answered(SUBMIT_SM_RESP, sequence_number):
             return True
         keys = [key for key in self.open_others if key[1] == sequence_number]
+        if keys and keys[0][0] == SUBMIT_MULTI_RESP:
+            self.merges.pop(sequence_number, None)
         return bool(keys) and self.answered(*keys[0])
 
     def in_flight(self) -> int:
         """How many requests the SMSC has not answered yet."""
         return len(self.open_submits) + len(self.open_others) + sum(self.repeated.values())
+
+    def messages_in_flight(self) -> int:
+        """How many of these are messages."""
+        others = sum(command_id in _MESSAGES for command_id, _ in self.open_others)
+        return len(self.open_submits) + others + sum(self.repeated.values())
 
     def oldest(self) -> float | None:
         """When the oldest unanswered request was forwarded, in monotonic seconds."""
@@ -171,30 +195,3 @@ class Session:
 
 _BODIES = {DATA_SM: b"\0", SUBMIT_MULTI: b"\0\0"}
 """What must follow the header of a failing response: message_id, and no_unsuccess = 0."""
-
-
-def respond(command_id: int, sequence_number: int, status: int, body: bytes = b"") -> bytes:
-    """The response to `command_id`."""
-    length = HEADER_LENGTH + len(body)
-    return _header(length, command_id | RESPONSE_BIT, status, sequence_number) + body
-
-
-def nack(sequence_number: int, status: int) -> bytes:
-    """A generic_nack (SMPP v3.4 §4.3.1)."""
-    return _header(HEADER_LENGTH, GENERIC_NACK, status, sequence_number)
-
-
-def request(command_id: int, sequence_number: int) -> bytes:
-    """A request that is nothing but a header, such as unbind."""
-    return _header(HEADER_LENGTH, command_id, 0, sequence_number)
-
-
-def without(buffer: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:
-    """`buffer` without the octets from start to end of each cut."""
-    pieces, at = [], 0
-    for start, end in sorted(cuts):
-        if start > at:
-            pieces.append(buffer[at:start])
-        at = end
-    pieces.append(buffer[at:])
-    return b"".join(pieces)

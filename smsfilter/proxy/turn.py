@@ -8,31 +8,36 @@ object per PDU but one tuple.
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
 
 from smsfilter.log import Decision as Logged
 from smsfilter.metrics import Metrics
+from smsfilter.proxy.batch import Batch
+from smsfilter.proxy.limits import NO_LIMIT
+from smsfilter.proxy.multi import settle_multi
+from smsfilter.proxy.octets import Edit, edited, nack
 from smsfilter.proxy.route import Route
-from smsfilter.proxy.session import MEMO_MOST, Session, nack, without
-from smsfilter.rules.judge import Decision, Effect, Facts, Judge, Line, Step
+from smsfilter.proxy.session import MEMO_MOST, Session
+from smsfilter.proxy.signed import Signed
+from smsfilter.rules.judge import Decision, Effect, Facts, Line, Step, Target
+from smsfilter.rules.signatures import may_be_signed
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 from smsfilter.smpp.const import (
     ALERT_NOTIFICATION,
-    BIND_RECEIVER,
-    BIND_TRANSCEIVER,
-    BIND_TRANSMITTER,
+    BINDS,
     CANCEL_SM,
     DATA_SM,
     DATA_SM_RESP,
     DELIVER_SM_RESP,
     ENQUIRE_LINK,
     ENQUIRE_LINK_RESP,
+    ESM_CLASS_UDHI,
     ESME_RINVCMDID,
     GENERIC_NACK,
     QUERY_SM,
     REPLACE_SM,
     RESPONSE_BIT,
     SUBMIT_MULTI,
+    SUBMIT_MULTI_RESP,
     SUBMIT_SM,
     UNBIND,
     UNBIND_RESP,
@@ -49,62 +54,19 @@ from smsfilter.smpp.peek import (
 )
 from smsfilter.store.index import Replies
 
-Message = tuple[Span, Route, tuple[bytes, ...], bytes | None]
-"""A submission that waits for its verdict: span, route, readings, schedule."""
+Message = tuple[Span, Route, tuple[bytes, ...] | None, bytes | None]
+"""A submission that waits for its verdict: span, route, readings, schedule.
+
+A submit_multi has one for each entry; without readings it is a distribution list.
+"""
+
+NO_NAMES: tuple[str, ...] = ()
+FORWARDED = Decision(Kind.FORWARD, None, "", 0, ())
 
 _PASSED_RESPONSES = frozenset(
     {DELIVER_SM_RESP, DATA_SM_RESP, ENQUIRE_LINK_RESP, UNBIND_RESP, GENERIC_NACK}
 )
 _PASSED_REQUESTS = frozenset({QUERY_SM, CANCEL_SM, UNBIND, ENQUIRE_LINK})
-_BINDS = frozenset({BIND_TRANSMITTER, BIND_RECEIVER, BIND_TRANSCEIVER})
-
-
-class Batch:
-    """The questions of many sessions that share one round trip, under one snapshot."""
-
-    log_all = False
-    """Whether forwarded messages are noted as well."""
-    paused = False
-    """The proxy drains: submissions are put off."""
-
-    def __init__(self, judge: Judge, prefix: str, now: float) -> None:
-        self.judge = judge
-        self.prefix = prefix
-        self.now = now
-        """Unix time in seconds: schedules and validities are judged by it."""
-        self.sent = 0.0
-        self.commands: list[bytes] = []
-        self.approvals: dict[bytes, int] = {}
-        self.turns: list[tuple[Waiting, Turn]] = []
-
-    def octets(self, epoch: bytes) -> bytes:
-        """All questions, the epoch asked for before and after them."""
-        return b"".join([epoch, *self.commands, *self.approvals, epoch])
-
-    def answers(self, replies: Replies | None) -> tuple[Replies | None, list[bool | None]]:
-        """The replies to `octets` taken apart: those about blocks, and whether each is approved.
-
-        None = could not be looked up, or cannot be trusted.
-        """
-        if not replies:
-            return (None if replies is None else []), [None] * len(self.approvals)
-        blocks = 1 + len(self.commands)
-        approvals = replies[blocks : blocks + len(self.approvals)]
-        granted = [1 in reply if isinstance(reply, list) else None for reply in approvals]
-        return replies[1:blocks], granted
-
-
-class Waiting(Protocol):
-    """A session with PDUs to decide, as the gate sees it."""
-
-    def begin_turn(self, most: int) -> "Turn | None":
-        """Hand over at most `most` PDUs; None when the session has gone."""
-
-    def finish_turn(self, turn: "Turn") -> None:
-        """The turn is settled: send what it leaves."""
-
-    def crash(self, error: Exception) -> None:
-        """Something was wrong with this session that is nobody else's fault."""
 
 
 class Turn:
@@ -123,8 +85,12 @@ class Turn:
     forward = b""
     grants: frozenset[int] = frozenset()
     """The numbers of the approval questions that its messages hang on."""
+    allowance = NO_LIMIT
+    """How many messages its account may submit now, and what to call it if there are more."""
+    limit = Reason.RATE
     requests: tuple[tuple[int, int], ...] = ()
-    cuts: tuple[tuple[int, int], ...] = ()
+    edits: tuple[Edit, ...] = ()
+    """What does not reach the SMSC as it came."""
     answers: tuple[bytes, ...] = ()
     noted: tuple[Logged, ...] = ()
     failed: tuple[tuple[tuple[bytes, ...], Replies], ...] = ()
@@ -157,30 +123,46 @@ class Turn:
         commands, messages, expected = batch.commands, self.messages, self.expected
         self.first = len(commands)
         memo, read, refused = session.memo, judge.read, judge.refused
+        signed = self._signed(batch)
         may_submit = session.may_submit() and not batch.paused
-        last = None
+        if session.account in judge.limits:
+            self._limit(batch)
+        allowance = self.allowance
+        last, last_names = None, NO_NAMES
         for span in self.spans:
             start, end, command_id, _, sequence_number = span
-            if command_id != SUBMIT_SM or not may_submit:
+            if command_id != SUBMIT_SM or not may_submit or len(messages) >= allowance:
                 self._other(span, batch)
                 may_submit = may_submit and not self.unbound
+                if batch.full:
+                    self._stop_at(end)
+                    break
                 continue
             found = scan_submit_sm(buffer, start + 16, end)
+            trailing = 0
             if found is None or (at := found.end()) + buffer[at - 1] != end:
                 try:
-                    self.metrics.trailing_nuls += peek_submit_sm(buffer, start, end).trailing_nuls
+                    trailing = peek_submit_sm(buffer, start, end).trailing_nuls
                 except Malformed as error:
                     self._malformed(span, error)
                     continue
                 assert found is not None  # noqa: S101 - the peek has scanned the same octets
+                self.metrics.trailing_nuls += trailing
             source, destination, schedule = found.groups()
-            if source != last:
-                route = memo.get(source) or self._learn(source, batch)
+            names = NO_NAMES
+            if signed is not None:
+                if at + buffer[at - 1] != end or buffer[found.end(2) + 1] & ESM_CLASS_UDHI:
+                    names = signed.names(buffer, span, source, (destination,), trailing)
+                elif may_be_signed(text := buffer[at:end]):
+                    names = signed.read(buffer[at - 3], text)
+            if source != last or names != last_names:
+                route = memo.get((source, names)) or self._learn(source, names, batch)
                 if route.approval:
                     self._want(route.approval, batch)
                 if not route.line.plain:
                     self.plain = False
-                heads, tail, clean, last = route.heads, route.tail, route.clean, source
+                heads, tail, clean = route.heads, route.tail, route.clean
+                last, last_names = source, names
             readings = read(destination)
             for reading in readings:
                 commands.append(heads[len(reading)] + reading + tail)
@@ -189,14 +171,39 @@ class Turn:
                 self.plain = False
             messages.append((span, route, readings, schedule))
             self.submits.append(sequence_number)
+        if allowance != NO_LIMIT:
+            batch.allowances.take(session.account, len(messages))
 
-    def _learn(self, source: bytes, batch: Batch) -> Route:
-        """What `source` means for this account, kept until the registry or a validity changes."""
-        route = Route(batch.judge.line(self.session.account, source, batch.now), batch.prefix)
+    def _limit(self, batch: Batch) -> None:
+        """See how much the account may submit."""
+        session = self.session
+        account, limits = session.account, batch.judge.limits[session.account]
+        in_flight = session.messages_in_flight()
+        self.allowance, self.limit = batch.allowances.left(account, limits, in_flight, batch.at)
+
+    def _stop_at(self, end: int) -> None:
+        """The batch is full: what comes behind `end` has to wait for the next one."""
+        rest = self.buffer[end:]
+        if rest:
+            self.buffer = self.buffer[:end]
+            self.session.from_esme.give_back(rest)
+
+    def _signed(self, batch: Batch) -> Signed | None:
+        """What reads the signatures of texts, where the registry knows any."""
+        if not batch.judge.reads_signatures:
+            return None
+        if self.session.signed is None:
+            self.session.signed = Signed()
+        return self.session.signed
+
+    def _learn(self, source: bytes, names: tuple[str, ...], batch: Batch) -> Route:
+        """What they mean for this account, kept until the registry or a validity changes."""
+        line = batch.judge.line(self.session.account, source, batch.now, names)
+        route = Route(line, batch.prefix)
         memo = self.session.memo
         if len(memo) >= MEMO_MOST:
             memo.clear()
-        memo[source] = route
+        memo[source, names] = route
         sender = route.line.sender
         if sender is not None and sender.valid_until is not None:
             self.session.memo_until = min(self.session.memo_until, sender.valid_until)
@@ -208,17 +215,32 @@ class Turn:
         if number not in self.grants:
             self.grants |= {number}
 
-    def _ask(self, span: Span, source: bytes, destination: bytes, batch: Batch) -> None:
+    def _ask(
+        self,
+        span: Span,
+        source: bytes,
+        destinations: tuple[bytes | None, ...],
+        schedule: bytes | None,
+        batch: Batch,
+        *,
+        nuls: int,
+    ) -> None:
         """Ask for a submission that is not a submit_sm."""
-        route = self.session.memo.get(source) or self._learn(source, batch)
+        self.plain = False
+        self.metrics.trailing_nuls += nuls
+        judge = batch.judge
+        signed, names = self._signed(batch), NO_NAMES
+        if signed is not None:
+            names = signed.names(self.buffer, span, source, destinations, nuls)
+        route = self.session.memo.get((source, names)) or self._learn(source, names, batch)
         if route.approval:
             self._want(route.approval, batch)
-        readings = batch.judge.read(destination)
-        for reading in readings:
-            batch.commands.append(route.heads[len(reading)] + reading + route.tail)
-            self.expected.append(route.clean)
-        self.plain = False
-        self.messages.append((span, route, readings, None))
+        for destination in destinations:
+            readings = None if destination is None else judge.read(destination)
+            for reading in readings or ():
+                batch.commands.append(route.heads[len(reading)] + reading + route.tail)
+                self.expected.append(route.clean)
+            self.messages.append((span, route, readings, schedule))
 
     def _other(self, span: Span, batch: Batch) -> None:
         """Everything but a submit_sm that may be submitted."""
@@ -226,10 +248,10 @@ class Turn:
         session = self.session
         if command_id & RESPONSE_BIT:
             if command_id not in _PASSED_RESPONSES:
-                self.cuts += ((start, end),)
+                self.edits += ((start, end, b""),)
                 self.metrics.pdus_dropped["esme", "unexpected_response"] += 1
         elif command_id == ALERT_NOTIFICATION:  # has no response (SMPP v3.4 §4.12)
-            self.cuts += ((start, end),)
+            self.edits += ((start, end, b""),)
             self.metrics.pdus_dropped["esme", "unexpected_request"] += 1
         elif command_id in _PASSED_REQUESTS:
             try:
@@ -244,12 +266,14 @@ class Turn:
                 self._refuse(span, Reason.NOT_BOUND_FOR_THIS)
             elif batch.paused:
                 self._refuse(span, Reason.PAUSED)
+            elif len(self.messages) >= self.allowance:
+                self._refuse(span, self.limit)
             else:
                 self._submission(span, batch)
-        elif command_id in _BINDS:
+        elif command_id in BINDS:
             self._refuse(span, Reason.ALREADY_BOUND)
         else:
-            self.cuts += ((start, end),)
+            self.edits += ((start, end, b""),)
             self.metrics.refused[Kind.PERMANENT, Reason.UNKNOWN_COMMAND] += 1
             self.answers += (nack(sequence_number, ESME_RINVCMDID),)
 
@@ -257,23 +281,26 @@ class Turn:
         start, end, command_id, _, _ = span
         try:
             if command_id == DATA_SM:
-                peek = peek_data_sm(self.buffer, start, end)
-                self._ask(span, peek.source, peek.destinations[0], batch)
-            elif command_id == REPLACE_SM:
-                peek = peek_replace_sm(self.buffer, start, end)
-                self._replace(span, peek.source, batch)
+                source, destinations, schedule, nuls = peek_data_sm(self.buffer, start, end)
+                self._ask(span, source, destinations, schedule, batch, nuls=nuls)
+            elif command_id == SUBMIT_MULTI:
+                multi = peek_submit_multi(self.buffer, start, end)
+                self._ask(span, *multi[:3], batch, nuls=multi.trailing_nuls)
             else:
-                peek = peek_submit_multi(self.buffer, start, end)
-                self._refuse(span, Reason.NOT_ALLOWED_HERE)
-            self.metrics.trailing_nuls += peek.trailing_nuls
+                peek = peek_replace_sm(self.buffer, start, end)
+                self.metrics.trailing_nuls += peek.trailing_nuls
+                self._replace(span, peek.source, batch)
         except Malformed as error:
             self._malformed(span, error)
 
     def _replace(self, span: Span, source: bytes, batch: Batch) -> None:
-        route = self.session.memo.get(source) or self._learn(source, batch)
-        facts = Facts((), False, True, None, batch.now, replaces=True)
-        if self._apply(span, route.line, facts, batch.judge):
+        route = self.session.memo.get((source, ())) or self._learn(source, (), batch)
+        facts = Facts((), False, True, None, batch.now, Target.MESSAGE)
+        decision = self._decide(route.line, facts, batch)
+        if decision.kind is Kind.FORWARD:
             self.requests += ((REPLACE_SM, span[4]),)
+        else:
+            self._cut(span, decision)
 
     def _malformed(self, span: Span, error: PDUError) -> None:
         tlvs = error.command_status == ANSWERS[Reason.MALFORMED_TLVS].command_status
@@ -282,16 +309,23 @@ class Turn:
     def _refuse(self, span: Span, reason: Reason) -> None:
         """Refuse for what the PDU or the session is, whatever the policy says."""
         kind, status = ANSWERS[reason]
-        self._cut(span, kind, reason, status)
+        self._cut(span, Decision(kind, reason, "", status, ()))
         account = self.session.account
         self.noted += ((account, None, "", "", None, reason, status, kind, self.version),)
 
-    def _cut(self, span: Span, kind: Kind, reason: Reason, status: int) -> None:
+    def _cut(self, span: Span, decision: Decision) -> None:
+        """Answer one PDU in the SMSC's place."""
         start, end, command_id, _, sequence_number = span
-        self.cuts += ((start, end),)
-        self.answers += (self.session.refusal(command_id, sequence_number, status),)
+        self.edits += ((start, end, b""),)
+        self.answers += (
+            self.session.refusal(command_id, sequence_number, decision.command_status),
+        )
+        self._count(decision)
+
+    def _count(self, decision: Decision) -> None:
+        assert decision.reason is not None  # noqa: S101 - a refusal has a reason
         self.session.refused += 1
-        self.metrics.refused[kind, reason] += 1
+        self.metrics.refused[decision.kind, decision.reason] += 1
 
     # --- second half: what the replies say
 
@@ -316,15 +350,17 @@ class Turn:
         if self.requests:
             for command_id, sequence_number in self.requests:
                 self.session.requested(command_id, sequence_number, self.fed_at)
-        self.forward = without(self.buffer, self.cuts) if self.cuts else self.buffer
+        self.forward = edited(self.buffer, self.edits) if self.edits else self.buffer
 
     def _judge(self, batch: Batch, replies: Replies | None, approved: list[bool | None]) -> int:
         """Message by message: clean ones pass at once, the others walk the rules."""
         passed = 0
         submits: list[int] = []
+        multis: dict[Span, list[Decision]] = {}
         for message, blocked, granted in self.answered(batch, replies, approved):
             span, route, readings, schedule = message
-            if (
+            decision = FORWARDED
+            if not (
                 route.line.plain
                 and blocked is False
                 and (granted or not route.approval)
@@ -332,20 +368,42 @@ class Turn:
                 and readings
                 and batch.judge.refused.isdisjoint(readings)
             ):
-                forward = True
-                if batch.log_all:
-                    self._note(route.line, readings, None, None)
+                decision = self._decide(
+                    route.line, facts_of(message, blocked, granted, batch.now), batch
+                )
+            elif batch.log_all:
+                self._note(route.line, readings, None, None)
+            if span[2] == SUBMIT_MULTI:
+                multis.setdefault(span, []).append(decision)
+            elif decision.kind is not Kind.FORWARD:
+                self._cut(span, decision)
             else:
-                facts = Facts(readings, blocked, granted, schedule, batch.now)
-                forward = self._apply(span, route.line, facts, batch.judge)
-            if forward:
                 passed += 1
                 if span[2] == SUBMIT_SM:
                     submits.append(span[4])
                 else:
                     self.requests += ((span[2], span[4]),)
         self.session.submitted(submits, self.fed_at)
-        return passed
+        return passed + sum(self._multi(span, decisions) for span, decisions in multis.items())
+
+    def _multi(self, span: Span, decisions: list[Decision]) -> int:
+        """Forward what is left of a submit_multi; how many of its entries that is."""
+        number, session = span[4], self.session
+        is_open = (SUBMIT_MULTI_RESP, number) in session.open_others
+        is_open = is_open or (SUBMIT_MULTI, number) in self.requests
+        found = settle_multi(
+            self.buffer, span, decisions, is_open=is_open, is_merged=number in session.merges
+        )
+        self.edits += found.edits
+        for decision in found.refused:
+            self._count(decision)
+        if found.answer:
+            self.answers += (found.answer,)
+            return 0
+        if found.missing:
+            session.merges[number] = found.missing
+        self.requests += ((SUBMIT_MULTI, number),)
+        return len(decisions) - len(found.refused)
 
     def answered(
         self, batch: Batch, replies: Replies | None, approved: list[bool | None]
@@ -357,17 +415,18 @@ class Turn:
         at = self.first
         for message in self.messages:
             _, route, readings, _ = message
-            mine = None if replies is None else replies[at : at + len(readings)]
-            at += len(readings)
+            asked = len(readings or ())
+            mine = None if replies is None else replies[at : at + asked]
+            at += asked
             blocked = _blocked(mine, route.clean)
-            if blocked is None and mine is not None:
+            if blocked is None and mine is not None and readings:
                 self.failed += ((readings, mine),)
             granted = approved[batch.approvals[route.approval]] if route.approval else None
             yield message, blocked, granted
 
-    def _apply(self, span: Span, line: Line, facts: Facts, judge: Judge) -> bool:
-        """Walk the rules for one message; True = it goes on."""
-        decision = judge.decide(line, facts)
+    def _decide(self, line: Line, facts: Facts, batch: Batch) -> Decision:
+        """Walk the rules for one message, and note what they have against it."""
+        decision = batch.judge.decide(line, facts)
         for step in decision.steps:
             if step.effect == Effect.SHADOW and step.reason is not None:
                 self.metrics.shadow[step.rule, step.reason] += 1
@@ -375,11 +434,7 @@ class Turn:
                 self.metrics.bypassed[step.rule] += 1
             if step.reason is not None:
                 self._note(line, facts.readings, step, decision)
-        if decision.kind is Kind.FORWARD:
-            return True
-        assert decision.reason is not None  # noqa: S101 - a refusal has a reason
-        self._cut(span, decision.kind, decision.reason, decision.command_status)
-        return False
+        return decision
 
     def _note(
         self, line: Line, readings: tuple[bytes, ...], step: Step | None, decision: Decision | None
@@ -392,6 +447,13 @@ class Turn:
         destination = readings[0] if readings else b""
         who = (line.account, line.company, line.source, destination)
         self.noted += ((*who, rule, reason, status, kind, self.version),)
+
+
+def facts_of(message: Message, blocked: bool | None, approved: bool | None, now: float) -> Facts:
+    """What the rules are asked about."""
+    _, _, readings, schedule = message
+    target = Target.LIST if readings is None else Target.NUMBER
+    return Facts(readings or (), blocked, approved, schedule, now, target)
 
 
 def _blocked(replies: Replies | None, clean: list[int]) -> bool | None:

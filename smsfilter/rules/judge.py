@@ -7,6 +7,7 @@ to say about it: the gate then forwards without a walk. No verdict is kept anywh
 """
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import NamedTuple
 
 from smsfilter.rules.numbers import Reader
@@ -14,12 +15,14 @@ from smsfilter.rules.policy import (
     ApprovalRule,
     BaseRule,
     BlockRule,
+    ListsRule,
     Mode,
     OnError,
     Policy,
     ReplaceRule,
     Rule,
     ScheduledRule,
+    SignatureRule,
     SourceRule,
 )
 from smsfilter.rules.senders import Registry, Sender
@@ -59,18 +62,27 @@ class Decision(NamedTuple):
     steps: tuple[Step, ...]
 
 
+class Target(Enum):
+    """What a message goes to: most rules are not asked about all of these."""
+
+    NUMBER = auto()
+    LIST = auto()
+    """A distribution list of the SMSC, whose members are not known (SMPP v3.4 §4.5.1.2)."""
+    MESSAGE = auto()
+    """An earlier message, which a replace_sm would change."""
+
+
 class Facts(NamedTuple):
     """What is known of one message once the index has answered; None = could not be looked up."""
 
     readings: tuple[bytes, ...]
-    """Every plausible reading of the destination; empty = it cannot be read."""
+    """Every plausible reading of the destination; empty = it cannot be read, or is no number."""
     blocked: bool | None
     approved: bool | None
     schedule: bytes | None
     now: float
     """Unix time in seconds."""
-    replaces: bool = False
-    """The PDU is a replace_sm, which has no destination."""
+    target: Target = Target.NUMBER
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +112,10 @@ class Line:
 class Judge:
     """A policy and a registry that are in force together."""
 
-    __slots__ = ("_shadowed", "policy", "read", "refused", "registry", "rules", "version")
+    __slots__ = (
+        *("_shadowed", "limits", "policy", "read", "refused", "registry", "reads_signatures"),
+        *("rules", "version"),
+    )
 
     def __init__(self, policy: Policy, registry: Registry | None) -> None:
         self.policy = policy
@@ -113,14 +128,25 @@ class Judge:
             for readings in map(self.read, map(str.encode, policy.refused_destinations))
             if readings
         )
+        self.limits = {name: own for name, own in policy.accounts.items() if own.rate or own.window}
+        """The accounts that may not submit as much as they like."""
+        self.reads_signatures = registry is not None and registry.has_signatures
+        """Whether a text can tell who sends."""
         self._shadowed = {name for name, own in policy.accounts.items() if own.mode is Mode.SHADOW}
 
-    def line(self, account: str, source: bytes, now: float) -> Line:
-        """What `account` and `source` mean at `now` (Unix time in seconds)."""
+    def line(
+        self, account: str, source: bytes, now: float, signatures: tuple[str, ...] = ()
+    ) -> Line:
+        """What `account`, `source` and the text's signatures mean at `now` (Unix seconds)."""
         if self.registry is None:
             return Line(account, None, ("*",), None)
         sender = self.registry.resolve(
-            account, source, now, self.policy.unknown, self.policy.country_code
+            account,
+            source,
+            now,
+            self.policy.unknown,
+            self.policy.country_code,
+            signatures=signatures,
         )
         approval = None
         if sender.company is not None and self._active(ApprovalRule):
@@ -160,12 +186,14 @@ class Judge:
 
     def _ask(self, rule: BaseRule, line: Line, facts: Facts) -> Reason | None:
         """The reason for which `rule` would refuse; None = it has nothing against the message."""
-        if facts.replaces or isinstance(rule, ReplaceRule):
-            replaced = facts.replaces and isinstance(rule, ReplaceRule)
-            return Reason.REPLACE_NOT_ALLOWED if replaced else None
+        if facts.target is Target.MESSAGE:
+            return Reason.REPLACE_NOT_ALLOWED if isinstance(rule, ReplaceRule) else None
         match rule:
             case SourceRule():
                 return line.sender.refusal if line.sender else Reason.LOOKUP_UNAVAILABLE
+            case SignatureRule():
+                foreign = line.sender is not None and line.sender.foreign_signature
+                return Reason.SOURCE_MISMATCHED if foreign else None
             case BlockRule():
                 if facts.blocked:
                     return Reason.BLOCKED_BY_REPORT
@@ -175,6 +203,10 @@ class Judge:
                 return self._approval(line, facts)
             case ScheduledRule(max_ahead=max_ahead):
                 return self._scheduled(max_ahead.total_seconds(), facts)
+            case ListsRule():
+                return Reason.LIST_NOT_ALLOWED if facts.target is Target.LIST else None
+            case ReplaceRule():
+                return None
             case _:
                 return self._destination(facts)
 
@@ -197,6 +229,8 @@ class Judge:
         return None if fits else Reason.SCHEDULED_NOT_ALLOWED
 
     def _destination(self, facts: Facts) -> Reason | None:
+        if facts.target is Target.LIST:
+            return None
         if not facts.readings:
             return Reason.UNUSABLE_DESTINATION
         if not self.refused.isdisjoint(facts.readings):

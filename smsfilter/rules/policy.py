@@ -129,6 +129,12 @@ class SourceRule(BaseRule):
     type: Literal["source"]
 
 
+class SignatureRule(BaseRule):
+    """A signature at the head or tail of a text must not be another company's than the source."""
+
+    type: Literal["signature"]
+
+
 class BlockRule(BaseRule):
     """The company must not be one that this customer has blocked."""
 
@@ -157,16 +163,25 @@ class ReplaceRule(BaseRule):
     type: Literal["replace"]
 
 
+class ListsRule(BaseRule):
+    """submit_multi to a distribution list, whose members nobody here can look up: refused."""
+
+    type: Literal["lists"]
+
+
 Rule = Annotated[
-    SourceRule | BlockRule | ApprovalRule | ScheduledRule | ReplaceRule, Field(discriminator="type")
+    SourceRule | SignatureRule | BlockRule | ApprovalRule | ScheduledRule | ReplaceRule | ListsRule,
+    Field(discriminator="type"),
 ]
 
 DEFAULT_RULES: tuple[Rule, ...] = (
     SourceRule(id="source", type="source"),
+    SignatureRule(id="signature", type="signature"),
     BlockRule(id="blocked", type="block"),
     ApprovalRule(id="approval", type="approval"),
     ScheduledRule(id="scheduled", type="scheduled"),
     ReplaceRule(id="replace", type="replace"),
+    ListsRule(id="lists", type="lists"),
 )
 
 
@@ -181,6 +196,17 @@ class AccountPolicy(Model):
     )
     max_sessions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="how many binds it may hold at once"
+    )
+    rate: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how many messages a second it may submit, over all its sessions"
+    )
+    window: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="how many unanswered requests each of its sessions may have"
+    )
+    error_body: Literal["auto", "none", "nul"] = Field(
+        "auto",
+        description="the body of a refused submit_sm's response: none, an empty message_id (nul), "
+        "or what belongs to the interface_version of its bind (auto)",
     )
     status: dict[Reason, Status] = Field(
         {}, description="reason: command_status, for this account alone"

@@ -39,6 +39,8 @@ class Sender:
     """When the answer may change by itself, in Unix time; None = never."""
     look_alike: bool
     """The source imitates `matched` in other letters."""
+    foreign_signature: bool = False
+    """The text is signed with the name of another company than the one that sends."""
 
 
 class Holding(NamedTuple):
@@ -78,6 +80,7 @@ class Registry:
         self._claims: dict[str, list[_Claim]] = {}
         self._headers: dict[str, tuple[str, str]] = {}
         self._shapes: dict[str, dict[str, str]] = {}
+        self._signatures: dict[str, dict[str, None]] = {}
         for company, own in file.companies.items():
             for source in own.sources:
                 claim = _Claim(company, source.prefix, *source.span(tz))
@@ -86,6 +89,10 @@ class Registry:
                 self._headers[fold(header)] = (company, header)
                 for shape in shapes(header):
                     self._shapes.setdefault(shape, {}).setdefault(company, header)
+            for signature in own.signatures:
+                for form in {fold(signature), *shapes(signature)}:
+                    self._signatures.setdefault(form, {})[company] = None
+        self.has_signatures = bool(self._signatures)
         self._sizes = sorted({len(prefix) for prefix in self._claims}, reverse=True)
         ends = {end for held in self._claims.values() for claim in held for end in claim[2:]}
         self._boundaries = sorted(ends - {inf, -inf})
@@ -97,15 +104,19 @@ class Registry:
         at: float,
         unknown: Literal["refuse", "account"],
         country_code: str,
+        *,
+        signatures: tuple[str, ...] = (),
     ) -> Sender:
         """Say who sends and who is accused when `account` sends from `source` at Unix time `at`.
 
-        `account` is the system_id with its octets as Latin-1.
+        `account` is the system_id with its octets as Latin-1; `signatures` are the names found in
+        the text.
         """
         forms = source_forms(source, country_code)
         found = self._find(forms, at, country_code)
         company, refusal = self._sends(account, found, unknown)
-        pointed = found.companies if company is None else (company, *found.companies)
+        signers = self._signers(signatures)
+        pointed = (*(() if company is None else (company,)), *found.companies, *signers)
         return Sender(
             company=company,
             refusal=refusal,
@@ -114,6 +125,7 @@ class Registry:
             accused=tuple(dict.fromkeys((*pointed, f"source:{forms.normalised}", "*"))),
             valid_until=self._next_boundary(at),
             look_alike=found.look_alike,
+            foreign_signature=bool(signers) and company not in signers,
         )
 
     def who(self, name: str, at: float, country_code: str) -> list[Holding]:
@@ -133,6 +145,14 @@ class Registry:
             until = None if found.end == inf else found.end
             holdings.append(Holding(kind, found.matched, found.companies, until))
         return holdings
+
+    def _signers(self, signatures: tuple[str, ...]) -> dict[str, None]:
+        """Whose names these are, or look like."""
+        signers: dict[str, None] = {}
+        for name in signatures:
+            for form in dict.fromkeys((fold(name), *shapes(name))):
+                signers |= self._signatures.get(form, {})
+        return signers
 
     def _sends(
         self, account: str, found: _Found, unknown: Literal["refuse", "account"]

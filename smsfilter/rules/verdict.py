@@ -30,12 +30,14 @@ class Reason(StrEnum):
     REPLACE_NOT_ALLOWED = "replace_not_allowed"
     UNUSABLE_DESTINATION = "unusable_destination"
     DESTINATION_NOT_ALLOWED = "destination_not_allowed"
+    LIST_NOT_ALLOWED = "list_not_allowed"
     LOOKUP_UNAVAILABLE = "lookup_unavailable"
     # said by the path itself
+    RATE = "rate"
+    WINDOW = "window"
     PAUSED = "paused"
     MALFORMED = "malformed"
     MALFORMED_TLVS = "malformed_tlvs"
-    NOT_ALLOWED_HERE = "not_allowed_here"
     NOT_BOUND_FOR_THIS = "not_bound_for_this"
     UNKNOWN_COMMAND = "unknown_command"
     # said of a bind
@@ -64,13 +66,15 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.REPLACE_NOT_ALLOWED: Answer(_P, 0x13),  # ESME_RREPLACEFAIL
     Reason.UNUSABLE_DESTINATION: Answer(_P, 0x0B),  # ESME_RINVDSTADR
     Reason.DESTINATION_NOT_ALLOWED: Answer(_P, 0x0B),
+    Reason.LIST_NOT_ALLOWED: Answer(_P, 0x34),  # ESME_RINVDLNAME
     Reason.LOOKUP_UNAVAILABLE: Answer(_T, 0x58),  # ESME_RTHROTTLED
+    Reason.RATE: Answer(_T, 0x58),
+    Reason.WINDOW: Answer(_T, 0x58),
     Reason.PAUSED: Answer(_T, 0x58),
     Reason.MALFORMED: Answer(_P, 0x01),  # ESME_RINVMSGLEN
     Reason.MALFORMED_TLVS: Answer(_P, 0xC0),  # ESME_RINVOPTPARSTREAM
-    Reason.NOT_ALLOWED_HERE: Answer(_P, 0x03),  # ESME_RINVCMDID
     Reason.NOT_BOUND_FOR_THIS: Answer(_P, 0x04),  # ESME_RINVBNDSTS
-    Reason.UNKNOWN_COMMAND: Answer(_P, 0x03),
+    Reason.UNKNOWN_COMMAND: Answer(_P, 0x03),  # ESME_RINVCMDID
     Reason.ALREADY_BOUND: Answer(_P, 0x05),  # ESME_RALYBND
     Reason.SMSC_UNAVAILABLE: Answer(_T, 0x08),  # ESME_RSYSERR
     Reason.ADDRESS_NOT_ALLOWED: Answer(_P, 0x0D),  # ESME_RBINDFAIL

@@ -79,6 +79,12 @@ class Framer:
         self._need = need
         return buffer[:at], spans
 
+    def give_back(self, octets: bytes) -> None:
+        """Keep what `take` has handed out last and nobody has used: whole PDUs."""
+        self._chunks.insert(0, octets)
+        self.size += len(octets)
+        self._need = 4
+
     def _checked(self, length: int, sequence_number: int) -> int:
         if not HEADER_LENGTH <= length <= self.limit:
             self.broken = FramingError(

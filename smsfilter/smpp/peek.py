@@ -11,17 +11,15 @@ import re
 from typing import NamedTuple
 
 from smsfilter.smpp.const import (
-    BIND_RECEIVER,
-    BIND_TRANSCEIVER,
-    BIND_TRANSMITTER,
     DATA_SM,
     DELIVER_SM,
     REPLACE_SM,
     SUBMIT_MULTI,
     SUBMIT_SM,
+    TAG_MESSAGE_PAYLOAD,
 )
 from smsfilter.smpp.errors import Malformed
-from smsfilter.smpp.tlv import check_tlvs
+from smsfilter.smpp.tlv import check_tlvs, read_tlvs
 
 # Pieces of the layouts of SMPP v3.4 §4.4 to §4.10. `S` is DOTALL: an octet is any octet.
 _SERVICE_TYPE = rb"[^\0]{0,5}\0"
@@ -58,10 +56,30 @@ class Peek(NamedTuple):
     destinations: tuple[bytes, ...]
     schedule: bytes | None
     """schedule_delivery_time without its NUL; None when it is empty (SMPP v3.4 §5.2.22)."""
-    lists: int = 0
-    """How many distribution lists a submit_multi names."""
     trailing_nuls: int = 0
     """NULs behind the last TLV, at most three."""
+
+
+class Multi(NamedTuple):
+    """What the rules need of one submit_multi, and where its entries stand."""
+
+    source: bytes
+    destinations: tuple[bytes | None, ...]
+    """The address of each entry; None = a distribution list."""
+    schedule: bytes | None
+    trailing_nuls: int
+    entries: tuple[tuple[int, int], ...]
+    """Where each entry begins and ends. The octet before the first one is number_of_dests."""
+
+
+class Content(NamedTuple):
+    """The text of a submission, and how it is to be read."""
+
+    esm_class: int
+    data_coding: int
+    message: bytes
+    """short_message or message_payload, with its UDH."""
+    tlvs: list[tuple[int, bytes]]
 
 
 class Bind(NamedTuple):
@@ -90,7 +108,7 @@ def peek_submit_sm(octets: bytes, start: int, end: int, command_id: int = SUBMIT
         raise Malformed("a mandatory field is too long, not terminated or missing")
     source, destination, schedule = found.groups()
     nuls = _text(octets, command_id, found.end(), end)
-    return Peek(source, (destination,), schedule, 0, nuls)
+    return Peek(source, (destination,), schedule, nuls)
 
 
 def peek_data_sm(octets: bytes, start: int, end: int) -> Peek:
@@ -100,10 +118,10 @@ def peek_data_sm(octets: bytes, start: int, end: int) -> Peek:
         raise Malformed("a mandatory field is too long, not terminated or missing")
     at = found.end()
     nuls = check_tlvs(octets, at, end, has_text=False, command_id=DATA_SM) if at < end else 0
-    return Peek(found[1], (found[2],), None, 0, nuls)
+    return Peek(found[1], (found[2],), None, nuls)
 
 
-def peek_submit_multi(octets: bytes, start: int, end: int) -> Peek:
+def peek_submit_multi(octets: bytes, start: int, end: int) -> Multi:
     """Peek at a submit_multi, whose number_of_dests must agree (SMPP v3.4 §4.5.1).
 
     Raises Malformed.
@@ -111,9 +129,10 @@ def peek_submit_multi(octets: bytes, start: int, end: int) -> Peek:
     found = _scan_multi_head(octets, start + 16, end)
     if found is None:
         raise Malformed("a mandatory field is too long, not terminated or missing")
-    source, number_of_dests = found[1], found[2][0]
-    destinations, lists, at = [], 0, found.end()
-    for _ in range(number_of_dests):
+    destinations: list[bytes | None] = []
+    entries = []
+    at = found.end()
+    for _ in range(found[2][0]):
         entry = _scan_multi_address(octets, at, end)
         if entry is not None:
             destinations.append(entry[1])
@@ -121,13 +140,14 @@ def peek_submit_multi(octets: bytes, start: int, end: int) -> Peek:
             entry = _scan_multi_list(octets, at, end)
             if entry is None:
                 raise Malformed("number_of_dests does not agree with the entries")
-            lists += 1
+            destinations.append(None)
+        entries.append(entry.span())
         at = entry.end()
     tail = _scan_multi_tail(octets, at, end)
-    if not number_of_dests or tail is None:
+    if not entries or tail is None:
         raise Malformed("number_of_dests does not agree with the entries")
     nuls = _text(octets, SUBMIT_MULTI, tail.end(), end)
-    return Peek(source, tuple(destinations), tail[1], lists, nuls)
+    return Multi(found[1], tuple(destinations), tail[1], nuls, tuple(entries))
 
 
 def peek_replace_sm(octets: bytes, start: int, end: int) -> Peek:
@@ -136,7 +156,7 @@ def peek_replace_sm(octets: bytes, start: int, end: int) -> Peek:
     if found is None:
         raise Malformed("a mandatory field is too long, not terminated or missing")
     nuls = _text(octets, REPLACE_SM, found.end(), end)
-    return Peek(found[1], (), found[2], 0, nuls)
+    return Peek(found[1], (), found[2], nuls)
 
 
 def peek_bind(octets: bytes, start: int, end: int) -> Bind:
@@ -151,10 +171,31 @@ def peek_bind(octets: bytes, start: int, end: int) -> Bind:
     return Bind(found[1], found[2], found[3][0])
 
 
-BINDS = frozenset({BIND_TRANSMITTER, BIND_RECEIVER, BIND_TRANSCEIVER})
+def content(octets: bytes, start: int, end: int, command_id: int, trailing_nuls: int) -> Content:
+    """The text of a submit_sm, data_sm or submit_multi that was peeked at (SMPP v3.4 §5.2.19)."""
+    if command_id == DATA_SM:
+        found = _scan_data_sm(octets, start + 16, end)
+        assert found is not None  # noqa: S101 - the peek has scanned the same octets
+        at, short = found.end(), b""
+        esm_class, data_coding = octets[at - 3], octets[at - 1]
+    else:
+        if command_id == SUBMIT_MULTI:
+            multi = peek_submit_multi(octets, start, end)
+            at = multi.entries[-1][1]
+            found = _scan_multi_tail(octets, at, end)
+        else:
+            found = scan_submit_sm(octets, start + 16, end)
+            at = found.end(2) + 1 if found else 0
+        assert found is not None  # noqa: S101 - likewise
+        esm_class, data_coding = octets[at], octets[found.end() - 3]
+        at = found.end() + octets[found.end() - 1]
+        short = octets[found.end() : at]
+    tlvs = read_tlvs(octets, at, end - trailing_nuls)
+    payload = next((value for tag, value in tlvs if tag == TAG_MESSAGE_PAYLOAD), b"")
+    return Content(esm_class, data_coding, short or payload, tlvs)
 
 
-def peek(octets: bytes, start: int, end: int, command_id: int) -> Peek:
+def peek(octets: bytes, start: int, end: int, command_id: int) -> Peek | Multi:
     """Peek at any PDU that carries or changes a message. Raises Malformed."""
     if command_id in (SUBMIT_SM, DELIVER_SM):
         return peek_submit_sm(octets, start, end, command_id)

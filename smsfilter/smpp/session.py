@@ -29,8 +29,7 @@ class State(IntEnum):
 
 BOUND: Final = frozenset({State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX})
 
-_BINDS: Final = frozenset({c.BIND_TRANSMITTER, c.BIND_RECEIVER, c.BIND_TRANSCEIVER})
-_BIND_RESPS: Final = frozenset(command_id | c.RESPONSE_BIT for command_id in _BINDS)
+_BIND_RESPS: Final = frozenset(command_id | c.RESPONSE_BIT for command_id in c.BINDS)
 # enquire_link is not bound to a state: v5.0 §2.4 says what v3.4 §4.11 leaves open.
 _LINK: Final = frozenset({c.ENQUIRE_LINK, c.ENQUIRE_LINK_RESP, c.GENERIC_NACK})
 _UNBIND: Final = frozenset({c.UNBIND, c.UNBIND_RESP})
@@ -59,7 +58,7 @@ _LAST_FROM_ESME: Final = _LINK | _UNBIND | _DELIVERY_RESPS
 _LAST_FROM_SMSC: Final = _LINK | _UNBIND | _SUBMISSION_RESPS
 
 ESME_MAY_SEND: Final[dict[State, frozenset[int]]] = {
-    State.OPEN: _LINK | _BINDS,
+    State.OPEN: _LINK | c.BINDS,
     State.BINDING: _LINK,
     State.BOUND_TX: _LINK | _UNBIND | _SUBMISSIONS,
     State.BOUND_RX: _LINK | _UNBIND | _DELIVERY_RESPS,
@@ -81,7 +80,7 @@ SMSC_MAY_SEND: Final[dict[State, frozenset[int]]] = {
 # (state, command_id) → the state after it; all others change nothing. One table a side, so that
 # no ESME can move the session by sending what is the SMSC's to say.
 _AFTER_ESME: Final[dict[tuple[State, int], State]] = {
-    **{(State.OPEN, command_id): State.BINDING for command_id in _BINDS},
+    **{(State.OPEN, command_id): State.BINDING for command_id in c.BINDS},
     **{(state, c.UNBIND): State.UNBOUND for state in BOUND},
 }
 _AFTER_SMSC: Final[dict[tuple[State, int], State]] = {

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smsfilter.smpp.const import (
+    BINDS,
     COMMAND_NAMES,
     DATA_SM,
     DELIVER_SM,
@@ -18,7 +19,7 @@ from smsfilter.smpp.const import (
 )
 from smsfilter.smpp.errors import Malformed, PDUError
 from smsfilter.smpp.pdu import HEADER, PDU, build, decode
-from smsfilter.smpp.peek import BINDS, Peek, peek, peek_bind
+from smsfilter.smpp.peek import Content, Multi, Peek, content, peek, peek_bind
 from smsfilter.smpp.spec import FIELDS, COctetString, SMEAddress, Time
 from smsfilter.smpp.tlv import check_tlvs, read_tlvs
 from tests.strategies import framed, known_commands, mutated, pdus
@@ -74,23 +75,31 @@ def same_verdict(octets: bytes) -> None:
     command_id = HEADER.unpack_from(octets)[1]
     buffer = b"before" + octets + b"\0after"
     pdu = outcome(lambda: decode(octets))
-    expected = seen(pdu) if isinstance(pdu, PDU) else pdu
-    assert outcome(lambda: peek(buffer, 6, 6 + len(octets), command_id)) == expected
+    found = outcome(lambda: peek(buffer, 6, 6 + len(octets), command_id))
+    if not isinstance(pdu, PDU):
+        assert found == pdu
+        return
+    assert isinstance(found, Peek | Multi)
+    assert found[:4] == seen(pdu)
+    if isinstance(found, Multi):
+        entries = b"".join(buffer[start:end] for start, end in found.entries)
+        assert bytes((len(found.entries),)) + entries in octets
+        assert buffer[found.entries[0][0] - 1] == len(pdu.fields["dest_address"])
+    if command_id != REPLACE_SM:
+        text = content(buffer, 6, 6 + len(octets), command_id, found.trailing_nuls)
+        fields = (pdu.fields["esm_class"], pdu.fields["data_coding"])
+        assert text == Content(*fields, pdu.message, pdu.tlvs)
 
 
-def seen(pdu: PDU) -> Peek:
+def seen(pdu: PDU) -> tuple[bytes, tuple[bytes | None, ...], bytes | None, int]:
     """What a peek ought to find, taken from the full decode."""
-    entries = pdu.fields.get("dest_address", ())
-    destinations = tuple(one.address for one in entries if isinstance(one, SMEAddress))
+    destinations: tuple[bytes | None, ...] = ()
     if "destination_addr" in pdu.fields:
         destinations = (pdu.fields["destination_addr"],)
-    return Peek(
-        pdu.fields["source_addr"],
-        destinations,
-        pdu.fields.get("schedule_delivery_time") or None,
-        sum(not isinstance(one, SMEAddress) for one in entries),
-        pdu.trailing_nuls,
-    )
+    for one in pdu.fields.get("dest_address", ()):
+        destinations += (one.address if isinstance(one, SMEAddress) else None,)
+    schedule = pdu.fields.get("schedule_delivery_time") or None
+    return pdu.fields["source_addr"], destinations, schedule, pdu.trailing_nuls
 
 
 @given(pdus(CARRIERS).map(build))

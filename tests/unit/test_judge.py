@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from smsfilter.rules.judge import Decision, Effect, Facts, Judge, Line
+from smsfilter.rules.judge import Decision, Effect, Facts, Judge, Line, Target
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.senders import Registry, RegistryFile
 from smsfilter.rules.verdict import Kind, Reason
@@ -42,9 +42,9 @@ def facts(
     blocked: bool | None = False,
     approved: bool | None = True,
     schedule: bytes | None = None,
-    replaces: bool = False,
+    target: Target = Target.NUMBER,
 ) -> Facts:
-    return Facts(readings, blocked, approved, schedule, NOW, replaces)
+    return Facts(readings, blocked, approved, schedule, NOW, target)
 
 
 def decide(
@@ -104,7 +104,8 @@ def test_a_clean_message_passes() -> None:
     assert decision == Decision(Kind.FORWARD, None, "", 0, decision.steps)
     assert set(effects(decision).values()) == {Effect.OK}
     assert list(effects(decision)) == [
-        *("destination", "source", "blocked", "approval", "scheduled", "replace")
+        *("destination", "source", "signature", "blocked", "approval", "scheduled"),
+        *("replace", "lists"),
     ]
 
 
@@ -252,10 +253,10 @@ def test_a_destination_that_may_not_be_sent_to_under_any_reading() -> None:
 
 
 def test_replace_sm_is_asked_of_nothing_but_its_rule() -> None:
-    refused = decide(judge(), replaces=True, readings=(), blocked=None, approved=None)
+    refused = decide(judge(), target=Target.MESSAGE, readings=(), blocked=None, approved=None)
     assert (refused.reason, refused.command_status) == (Reason.REPLACE_NOT_ALLOWED, 0x13)
     one = judge(rules=rules(replace={"mode": "off"}))
-    assert decide(one, replaces=True, readings=()).kind is Kind.FORWARD
+    assert decide(one, target=Target.MESSAGE, readings=()).kind is Kind.FORWARD
 
 
 # statuses

@@ -84,8 +84,11 @@ def test_a_data_sm_without_any_tlv() -> None:
 
 
 def test_every_entry_of_a_submit_multi() -> None:
-    found = peek_submit_multi(*inside(multi(3, sme(TO), dl("friends"), sme("1380"))))
-    assert found == Peek(FROM.encode(), (TO.encode(), b"1380"), None, lists=1)
+    entries = (sme(TO), dl("friends"), sme("1380"))
+    buffer, start, end = inside(multi(3, *entries))
+    found = peek_submit_multi(buffer, start, end)
+    assert found[:4] == (FROM.encode(), (TO.encode(), None, b"1380"), None, 0)
+    assert tuple(buffer[at:to] for at, to in found.entries) == entries
 
 
 @pytest.mark.parametrize("number_of_dests", [0, 1, 3, 255])

@@ -2,7 +2,8 @@
 
 import pytest
 
-from smsfilter.proxy.session import Session, nack, request, respond, without
+from smsfilter.proxy.octets import Edit, edited, nack, request, respond
+from smsfilter.proxy.session import Session
 from smsfilter.smpp import const as c
 from smsfilter.smpp.session import State
 from tests.fakes import wire
@@ -141,6 +142,15 @@ def test_the_body_of_a_failing_submit_sm_resp_follows_the_version(
 
 
 @pytest.mark.parametrize("interface_version", [0x33, 0x34, 0x50])
+def test_an_account_may_be_known_to_want_one_body_or_the_other(interface_version: int) -> None:
+    for wanted, body in (("none", b""), ("nul", b"\0")):
+        pair = Session("192.0.2.1", 1024, 70_000)
+        pair.bound(State.BOUND_TRX, "acme", interface_version, 70_000, wanted)
+        answer = pair.refusal(c.SUBMIT_SM, 9, 0x66)
+        assert answer == wire.pack(c.SUBMIT_SM_RESP, 9, body, 0x66)
+
+
+@pytest.mark.parametrize("interface_version", [0x33, 0x34, 0x50])
 @pytest.mark.parametrize(
     ("command_id", "body"),
     [
@@ -176,12 +186,13 @@ def test_headers_by_hand() -> None:
     ("cuts", "left"),
     [
         ([], b"0123456789"),
-        ([(0, 2)], b"23456789"),
-        ([(8, 10)], b"01234567"),
-        ([(2, 4), (4, 6)], b"016789"),
-        ([(6, 8), (0, 2)], b"234589"),
-        ([(0, 10)], b""),
+        ([(0, 2, b"")], b"23456789"),
+        ([(8, 10, b"")], b"01234567"),
+        ([(2, 4, b""), (4, 6, b"")], b"016789"),
+        ([(6, 8, b""), (0, 2, b"")], b"234589"),
+        ([(6, 7, b"xyz"), (0, 2, b"-")], b"-2345xyz789"),
+        ([(0, 10, b"")], b""),
     ],
 )
-def test_what_is_left_when_pieces_are_taken_out(cuts: list[tuple[int, int]], left: bytes) -> None:
-    assert without(b"0123456789", cuts) == left
+def test_what_is_left_when_pieces_are_taken_out(cuts: list[Edit], left: bytes) -> None:
+    assert edited(b"0123456789", cuts) == left

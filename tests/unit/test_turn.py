@@ -8,11 +8,14 @@ import hiredis
 import pytest
 
 from smsfilter.metrics import Metrics
+from smsfilter.proxy.batch import QUESTIONS_MOST, Batch
+from smsfilter.proxy.limits import Allowances
 from smsfilter.proxy.session import MEMO_MOST, Session
-from smsfilter.proxy.turn import Batch, Turn
+from smsfilter.proxy.turn import Turn
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.senders import Registry, RegistryFile
+from smsfilter.rules.verdict import Kind, Reason
 from smsfilter.smpp import const as c
 from smsfilter.smpp.framer import Framer
 from smsfilter.smpp.session import State
@@ -54,6 +57,10 @@ def bound(account: str = "acme", state: State = State.BOUND_TRX) -> Session:
     session = Session("192.0.2.1", 1024, 70_000)
     session.bound(state, account, 0x34, 70_000)
     return session
+
+
+def batch_of(judge: Judge, now: float = NOW, allowances: Allowances | None = None) -> Batch:
+    return Batch(judge, "", now, 50.0, allowances or Allowances())
 
 
 class Outcome:
@@ -105,7 +112,7 @@ def run(
     paused: bool = False,
     **policy: Any,
 ) -> Outcome:
-    batch = Batch(judge(**policy), "", NOW)
+    batch = batch_of(judge(**policy), NOW)
     batch.paused = paused
     return settled(batch, scanned(session or bound(), batch, *pdus), redis)
 
@@ -230,7 +237,7 @@ def test_a_company_without_approval_is_refused_and_told_apart_in_one_batch() -> 
 
 
 def test_sessions_of_one_batch_do_not_get_each_others_answers() -> None:
-    batch = Batch(judge(), "", NOW)
+    batch = batch_of(judge(), NOW)
     turns = [
         scanned(bound(), batch, *submits(TO, BLOCKED)),
         scanned(bound("bravo"), batch, *submits(BLOCKED, "13800138001", source="10658888")),
@@ -259,13 +266,6 @@ def test_a_data_sm_is_judged_like_a_submit_sm() -> None:
     assert outcome.forward == clean
     assert outcome.answers == [wire.pack(c.DATA_SM_RESP, 2, b"\0", 0x66)]
     assert session.answered(c.DATA_SM_RESP, 1)
-
-
-def test_a_submit_multi_is_refused_in_its_own_response() -> None:
-    body = b"\0\0\1" + wire.cstring(FROM) + b"\1\1\1\1" + wire.cstring(TO) + bytes(10) + b"\0"
-    outcome = run(wire.pack(c.SUBMIT_MULTI, 5, body))
-    assert outcome.forward == b""
-    assert outcome.answers == [wire.pack(c.SUBMIT_MULTI_RESP, 5, b"\0\0", 0x03)]
 
 
 def replace_sm(number: int) -> bytes:
@@ -432,12 +432,12 @@ def test_the_meanings_of_sources_are_bounded_and_go_with_the_registry() -> None:
     many = [wire.submit_sm(n, f"{FROM}{n:05d}", TO) for n in range(MEMO_MOST + 10)]
     one = judge()
     for at in range(0, len(many), 500):
-        batch = Batch(one, "", NOW)
+        batch = batch_of(one, NOW)
         outcome = settled(batch, scanned(session, batch, *many[at : at + 500]), index(CLEAN))
         assert not outcome.answers
         assert len(session.memo) <= MEMO_MOST
     nobody = Registry(RegistryFile.model_validate({"companies": {}}), ZoneInfo("UTC"))
-    batch = Batch(Judge(Policy(), nobody), "", NOW)
+    batch = batch_of(Judge(Policy(), nobody), NOW)
     outcome = settled(batch, scanned(session, batch, *many[:1]), index(CLEAN))
     assert outcome.statuses == [(0, 0x0A)]
 
@@ -461,8 +461,213 @@ def test_a_meaning_ends_with_its_validity() -> None:
     one = Judge(Policy(), registry)
     statuses = []
     for now in (NOW, end - 0.1, end):
-        batch = Batch(one, "", now)
+        batch = batch_of(one, now)
         statuses.append(
             settled(batch, scanned(session, batch, *submits(TO)), index(CLEAN)).statuses
         )
     assert statuses == [[], [], [(1, 0x0A)]]
+
+
+# submit_multi
+
+
+def multi(number: int, *destinations: str, text: str = "hi") -> bytes:
+    entries = b"".join(
+        b"\1\1\1" + wire.cstring(to) if to.isdigit() else b"\2" + wire.cstring(to)
+        for to in destinations
+    )
+    rest = bytes(9) + bytes((len(text.encode()),)) + text.encode()
+    head = b"\0\0\1" + wire.cstring(FROM) + bytes((len(destinations),))
+    return wire.pack(c.SUBMIT_MULTI, number, head + entries + rest)
+
+
+def unsuccess(to: str, status: int) -> bytes:
+    return b"\1\1" + wire.cstring(to) + status.to_bytes(4, "big")
+
+
+def multi_resp(number: int, status: int, *entries: bytes, message_id: bytes = b"") -> bytes:
+    body = message_id + b"\0" + bytes((len(entries),)) + b"".join(entries)
+    return wire.pack(c.SUBMIT_MULTI_RESP, number, body, status)
+
+
+def test_a_clean_submit_multi_passes_as_it_came() -> None:
+    session = bound()
+    pdu = multi(5, TO, "8613800138002", TO)
+    outcome = run(pdu, session=session)
+    assert outcome.forward == pdu
+    assert (session.forwarded, session.refused, session.in_flight()) == (3, 0, 1)
+    assert not session.merges
+    assert session.answered(c.SUBMIT_MULTI_RESP, 5)
+
+
+def test_a_refused_destination_is_taken_out_whatever_its_place_and_spelling() -> None:
+    others = (TO, "8613800138002")
+    for place in range(3):
+        for spelling in (BLOCKED, "13800138001", "08613800138001"):
+            given = [*others[:place], spelling, *others[place:]]
+            session = bound()
+            outcome = run(multi(5, *given), *submits(TO), session=session)
+            assert outcome.forward == multi(5, *others) + submits(TO)[0]
+            assert not outcome.answers
+            assert session.merges == {5: (unsuccess(spelling, 0x66),)}
+            assert (session.forwarded, session.refused) == (3, 1)
+
+
+def test_all_refused_for_one_reason_or_for_several() -> None:
+    outcome = run(multi(5, BLOCKED, "13800138001"))
+    entries = (unsuccess(BLOCKED, 0x66), unsuccess("13800138001", 0x66))
+    assert outcome.answers == [multi_resp(5, 0x66, *entries)]
+    assert outcome.forward == b""
+    assert not outcome.turn.session.in_flight()
+    outcome = run(multi(5, BLOCKED, "000"))
+    assert outcome.answers == [multi_resp(5, 0x66, entries[0], unsuccess("000", 0x0B))]
+    outcome = run(multi(5, "000", "0"))
+    assert outcome.answers == [multi_resp(5, 0x0B, unsuccess("000", 0x0B), unsuccess("0", 0x0B))]
+
+
+def test_254_destinations_in_one_batch() -> None:
+    many = [f"86139{n:08d}" for n in range(254)]
+    outcome = run(multi(5, *many))
+    assert len(outcome.questions) == 255
+    assert outcome.forward == multi(5, *many)
+
+
+def test_a_list_refuses_all_unless_its_rule_is_off() -> None:
+    outcome = run(multi(5, TO, "friends"))
+    assert outcome.answers == [multi_resp(5, 0x34)]
+    rules = [{"id": "blocked", "type": "block"}, {"id": "lists", "type": "lists", "mode": "off"}]
+    outcome = run(multi(5, BLOCKED, "friends"), rules=rules)
+    assert outcome.forward == multi(5, "friends")
+    assert run(multi(5, "friends"), rules=rules[:1]).forward == multi(5, "friends")
+
+
+def test_a_number_that_waits_for_a_merge_is_not_used_again() -> None:
+    session = bound()
+    outcome = run(multi(5, TO, BLOCKED), multi(5, TO), multi(6, TO), session=session)
+    assert outcome.forward == multi(5, TO) + multi(6, TO)
+    assert outcome.answers == [multi_resp(5, 0x58)]
+    assert outcome.metrics.refused[Kind.TEMPORARY, Reason.WINDOW] == 1
+    outcome = run(multi(6, TO, BLOCKED), session=session)
+    assert outcome.answers == [multi_resp(6, 0x58)], "an open one whose answer is nobody's to tell"
+
+
+def test_a_submit_multi_is_put_off_when_nothing_can_be_looked_up() -> None:
+    outcome = run(multi(5, TO, BLOCKED), redis=None)
+    entries = (unsuccess(TO, 0x58), unsuccess(BLOCKED, 0x58))
+    assert outcome.answers == [multi_resp(5, 0x58, *entries)]
+
+
+def test_a_flood_of_submit_multi_is_decided_in_portions() -> None:
+    session = bound()
+    many = [f"86139{n:08d}" for n in range(255)]
+    pdus = [multi(number, *many) for number in range(20)]
+    session.from_esme.limit = 70_000
+    session.from_esme.feed(b"".join(pdus))
+    passed = b""
+    while session.from_esme.ready():
+        buffer, spans = session.from_esme.take(256)
+        batch = batch_of(judge())
+        turn = Turn(session, buffer, spans, 50.0, Metrics())
+        turn.scan(batch)
+        assert len(batch.commands) < QUESTIONS_MOST + 255
+        passed += settled(batch, turn, HEALTHY).forward
+    assert passed == b"".join(pdus)
+
+
+# signatures
+
+SIGNED = Registry(
+    RegistryFile.model_validate(
+        {
+            "companies": {
+                "acme": {"accounts": ["acme"], "sources": [FROM], "signatures": ["ACME"]},
+                "bravo": {"accounts": ["bravo"], "sources": ["10658888"], "signatures": ["乙"]},
+            }
+        }
+    ),
+    ZoneInfo("Asia/Shanghai"),
+)
+BLOCKS_BRAVO = index({**CLEAN, f"block:{{{TO}}}": {"bravo"}, "block:{8613800138002}": {"nobody"}})
+
+
+def signed(*pdus: bytes, session: Session | None = None, **policy: Any) -> Outcome:
+    batch = batch_of(Judge(Policy.model_validate(policy), SIGNED))
+    return settled(batch, scanned(session or bound(), batch, *pdus), BLOCKS_BRAVO)
+
+
+def ucs2(text: str) -> bytes:
+    return text.encode("utf-16-be")
+
+
+@pytest.mark.parametrize("text", ["【乙】x", "hello【乙】", "［乙］hello", " 【乙】hello\u3000"])
+def test_a_text_signed_with_the_name_of_another_company(text: str) -> None:
+    fields = {"text": ucs2(text), "data_coding": 8}
+    assert signed(*submits(TO, **fields)).statuses == [(1, 0x0A)]
+    shadow = [
+        {"id": "signature", "type": "signature", "mode": "shadow"},
+        {"id": "blocked", "type": "block"},
+    ]
+    outcome = signed(*submits(TO, "8613800138002", **fields), rules=shadow)
+    assert outcome.statuses == [(1, 0x66)], "the block is asked for whom the text names"
+    assert outcome.metrics.shadow["signature", Reason.SOURCE_MISMATCHED] == 2
+
+
+@pytest.mark.parametrize("text", ["【ACME】hello", "【乙", "hello", "x【乙】y", "【nobody】", ""])
+def test_a_text_that_names_its_own_company_or_none(text: str) -> None:
+    pdus = submits(TO, text=ucs2(text), data_coding=8)
+    assert signed(*pdus).forward == b"".join(pdus)
+
+
+def test_every_road_of_a_text() -> None:
+    payload = [(c.TAG_MESSAGE_PAYLOAD, ucs2("【乙】"))]
+    for pdu in (
+        wire.submit_sm(1, FROM, TO, b"", tlvs=payload, data_coding=8),
+        wire.data_sm(1, FROM, TO, tlvs=[(c.TAG_MESSAGE_PAYLOAD, "[乙]".encode())]),
+        wire.submit_sm(1, FROM, TO, "【乙】x".encode("gbk"), tlvs=[(0x1400, b"x")], trailing=b"\0"),
+        multi(1, TO, text="[乙]"),
+    ):
+        assert b"\0\0\0\x0a" in signed(pdu).answers[0]
+
+
+def test_the_later_parts_of_a_text_are_signed_like_its_first() -> None:
+    def part(number: int, part: int, text: str, reference: int = 7, to: str = TO) -> bytes:
+        octets = bytes((5, 0, 3, reference, 2, part)) + ucs2(text)
+        return wire.submit_sm(number, FROM, to, octets, esm_class=0x40, data_coding=8)
+
+    session = bound()
+    pdus = (part(1, 1, "【乙】hello"), part(2, 2, "world"), part(3, 2, "world", reference=8))
+    assert signed(*pdus, session=session).statuses == [(1, 0x0A), (2, 0x0A)]
+    other = part(4, 2, "world", to="8613800138002")
+    assert signed(other, session=session).forward == other
+    again = part(5, 1, "hello"), part(6, 2, "world")
+    assert signed(*again, session=session).forward == b"".join(again), "the reference is reused"
+
+
+# limits
+
+
+def test_a_rate_is_shared_by_the_sessions_of_an_account_and_comes_back_with_time() -> None:
+    one = judge(accounts={"acme": {"rate": 3}})
+    allowances, sessions = Allowances(), [bound(), bound()]
+    statuses = []
+    for at, session in ((50.0, sessions[0]), (50.0, sessions[1]), (50.7, sessions[0])):
+        batch = Batch(one, "", NOW, at, allowances)
+        outcome = settled(batch, scanned(session, batch, *submits(TO, TO)), HEALTHY)
+        statuses.append(outcome.statuses)
+    assert statuses == [[], [(2, 0x58)], []]
+    assert outcome.metrics.forwarded == 2
+
+
+def test_a_window_is_that_of_one_session() -> None:
+    policy = {"accounts": {"acme": {"window": 2}, "bravo": {"rate": 1}}}
+    session = bound()
+    outcome = run(*submits(TO, TO, TO), session=session, **policy)
+    assert outcome.statuses == [(3, 0x58)]
+    assert outcome.metrics.refused[Kind.TEMPORARY, Reason.WINDOW] == 1
+    assert session.answered(c.SUBMIT_SM_RESP, 1)
+    enquire = wire.pack(c.ENQUIRE_LINK, 77)
+    outcome = run(enquire, *submits(TO), session=session, **policy)
+    assert outcome.forward == enquire + submits(TO)[0], "what is no message takes no place"
+    data = wire.data_sm(9, FROM, TO)
+    assert run(data, session=session, **policy).statuses == [(9, 0x58)]
+    assert run(data, session=bound(), **policy).forward == data

@@ -89,7 +89,8 @@ def test_all_errors_at_once_in_the_order_of_the_file() -> None:
         "2:15: not an E.164 country code: one to three digits, without + or 00",
         "3:7: 'shaddow' is not allowed here; did you mean 'shadow'?",
         "5:25: unknown type 'blok'; did you mean 'block'?",
-        "6:5: 'type' is missing: one of approval, block, replace, scheduled, source",
+        "6:5: 'type' is missing: one of approval, block, lists, replace, scheduled, "
+        "signature, source",
         "7:36: unknown key 'on_eror'; did you mean 'on_error'?",
         "8:10: not a rule's id: a small letter, then small letters, digits and _",
         "8:40: 'of' is not allowed here; did you mean 'off'?",
@@ -103,7 +104,8 @@ def test_all_errors_at_once_in_the_order_of_the_file() -> None:
 
 def test_unknown_keys_far_from_all_known_ones_list_those() -> None:
     assert problems("accounts: {a: {colour: red}}") == [
-        "1:16: unknown key 'colour'; known here: addresses, max_sessions, mode, status"
+        "1:16: unknown key 'colour'; known here: addresses, error_body, max_sessions, "
+        "mode, rate, status, window"
     ]
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from smsfilter.smpp.const import DATA_SM, DELIVER_SM, REPLACE_SM, SUBMIT_MULTI, SUBMIT_SM
+from smsfilter.smpp.const import BINDS, DATA_SM, DELIVER_SM, REPLACE_SM, SUBMIT_MULTI, SUBMIT_SM
 from smsfilter.smpp.errors import Malformed, PDUError
 from smsfilter.smpp.pdu import HEADER, build, decode
-from smsfilter.smpp.peek import BINDS, peek, peek_bind
+from smsfilter.smpp.peek import peek, peek_bind
 from smsfilter.smpp.spec import FIELDS
 
 HERE = Path(__file__).parent
