@@ -26,25 +26,39 @@ class Batch:
         self.at = at
         self.allowances = allowances
         self.commands: list[bytes] = []
+        """Questions about customers, one or more in each piece."""
+        self.asked = 1
+        """How many questions there are, the one for the epoch included: the next reply's place."""
         self.approvals: dict[bytes, int] = {}
 
     @property
     def full(self) -> bool:
         """Whether it asks enough for one round trip."""
-        return len(self.commands) >= QUESTIONS_MOST
+        return self.asked > QUESTIONS_MOST
+
+    def ask(self, commands: bytes, count: int) -> None:
+        """Put `count` questions about customers."""
+        self.commands.append(commands)
+        self.asked += count
+
+    def want(self, approval: bytes) -> int | None:
+        """The number of an approval question, which is put once; None where there is none."""
+        return self.approvals.setdefault(approval, len(self.approvals)) if approval else None
+
+    def roll_back(self, commands: int, asked: int, approvals: int) -> None:
+        """Take back what was put since there were so many pieces, questions and approvals."""
+        del self.commands[commands:]
+        self.asked = asked
+        for extra in list(self.approvals)[approvals:]:
+            del self.approvals[extra]
 
     def octets(self, epoch: bytes) -> bytes:
         """All questions, the epoch asked for before and after them."""
         return b"".join([epoch, *self.commands, *self.approvals, epoch])
 
-    def answers(self, replies: Replies | None) -> tuple[Replies | None, list[bool | None]]:
-        """The replies to `octets` taken apart: those about blocks, and whether each is approved.
-
-        None = could not be looked up, or cannot be trusted.
-        """
+    def granted(self, replies: Replies | None) -> list[bool | None]:
+        """Whether each approval question was answered with yes; None = not surely known."""
         if not replies:
-            return (None if replies is None else []), [None] * len(self.approvals)
-        blocks = 1 + len(self.commands)
-        approvals = replies[blocks : blocks + len(self.approvals)]
-        granted = [1 in reply if isinstance(reply, list) else None for reply in approvals]
-        return replies[1:blocks], granted
+            return [None] * len(self.approvals)
+        approvals = replies[self.asked : self.asked + len(self.approvals)]
+        return [1 in reply if isinstance(reply, list) else None for reply in approvals]

@@ -67,20 +67,20 @@ async def explain(
     commands = _unpacked(batch)
     replies = await ask(commands) if commands else []
     answered = None if replies is None else [None, *replies, None]
-    blocks, granted = batch.answers(answered if commands else [])
+    granted = batch.granted(answered)
     asked = list(zip(commands, replies or [None] * len(commands), strict=True))
-    found = [
-        (message, judge.decide(message[1].line, facts_of(message, blocked, approved, now)))
-        for message, blocked, approved in turn.answered(batch, blocks, granted)
-    ]
-    if not found:
-        return _settled_by_scan(turn)
-    entries = [Entry(message[2], decision) for message, decision in found]
-    span, route, _, _ = found[0][0]
-    decision = entries[0].decision
-    if span[2] == SUBMIT_MULTI:
-        decision = _of_all(turn.buffer, span, [entry.decision for entry in entries])
-    return Explanation(decision, route.line, entries, asked)
+    for run in turn.runs:  # of one PDU there is one
+        approved = None if run.grant is None else granted[run.grant]
+        entries = [
+            Entry(readings, judge.decide(run.route.line, facts))
+            for readings, blocked in turn.answered(run, answered)
+            for facts in (facts_of(run, readings, blocked, approved, now),)
+        ]
+        decision = entries[0].decision
+        if run.spans[0][2] == SUBMIT_MULTI:
+            decision = _of_all(turn.buffer, run.spans[0], [entry.decision for entry in entries])
+        return Explanation(decision, run.route.line, entries, asked)
+    return _settled_by_scan(turn)
 
 
 def _turn(octets: bytes, account: str) -> Turn:

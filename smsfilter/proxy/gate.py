@@ -15,7 +15,7 @@ from smsfilter import log
 from smsfilter.log import Decision as Logged
 from smsfilter.log import DecisionLog
 from smsfilter.metrics import Metrics
-from smsfilter.proxy.batch import QUESTIONS_MOST, Batch
+from smsfilter.proxy.batch import Batch
 from smsfilter.proxy.limits import Allowances
 from smsfilter.proxy.turn import Turn
 from smsfilter.rules.judge import Judge
@@ -93,16 +93,14 @@ class Gate:
             if batch.full:
                 break
             session = waiting.popleft()
-            commands, approvals = len(batch.commands), len(batch.approvals)
-            turn = session.begin_turn(min(TURN_MOST, QUESTIONS_MOST - commands))
+            before = len(batch.commands), batch.asked, len(batch.approvals)
+            turn = session.begin_turn(TURN_MOST)
             if turn is None:
                 continue
             try:
                 turn.scan(batch)
             except Exception as error:  # one session's fault must stay its own
-                del batch.commands[commands:]
-                for extra in list(batch.approvals)[approvals:]:
-                    del batch.approvals[extra]
+                batch.roll_back(*before)
                 session.crash(error)
                 continue
             turns.append((session, turn))
@@ -112,13 +110,12 @@ class Gate:
             self._schedule()
 
     def _ask(self, batch: Batch, turns: Turns) -> None:
-        commands = batch.commands
-        if not commands and not batch.approvals:
+        if not batch.commands and not batch.approvals:
             self._settle(batch, turns, [], trusted=True)
             return
         octets = batch.octets(self._index.epoch_command)
         self._in_flight += 1
-        self._metrics.batch_size.observe(len(commands))
+        self._metrics.batch_size.observe(batch.asked - 1)
         sent = monotonic()
 
         def done(replies: Replies | None) -> None:
@@ -132,14 +129,15 @@ class Gate:
             if self._waiting:
                 self._schedule()
 
-        self._index.ask(octets, len(commands) + len(batch.approvals) + 2, done)
+        self._index.ask(octets, batch.asked + len(batch.approvals) + 1, done)
 
     def _settle(self, batch: Batch, turns: Turns, replies: Replies, *, trusted: bool) -> None:
-        blocks, granted = batch.answers(replies if trusted else None)
+        known = replies if trusted else None
+        granted = batch.granted(known)
         noted: list[Logged] = []
         for session, turn in turns:
             try:
-                turn.settle(batch, blocks, granted)
+                turn.settle(batch, known, granted)
                 session.finish_turn(turn)
             except Exception as error:  # one session's fault must stay its own
                 session.crash(error)

@@ -148,8 +148,9 @@ class Relay:
             self.smsc.write(turn.forward)
         if turn.answers:
             self.to_esme(b"".join(turn.answers))
-        if turn.messages:
-            self.hub.metrics.added_seconds.observe(monotonic() - turn.fed_at, len(turn.messages))
+        if turn.runs:
+            count = sum(len(run.spans) for run in turn.runs)
+            self.hub.metrics.added_seconds.observe(monotonic() - turn.fed_at, count)
         framer = self.session.from_esme
         if framer.size or framer.broken or self.reading_paused or self._ended:
             self._after_turn()

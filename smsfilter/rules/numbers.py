@@ -44,7 +44,7 @@ _MOBILE: dict[str, str] = {"55": r"\d{10,11}", "86": r"1[3-9]\d{9}"}
 class Reader:
     """`readings` for one country code, prepared: keep it, and call it with each destination."""
 
-    __slots__ = ("_code", "_head", "_heads", "_lengths", "_mobile", "_national")
+    __slots__ = ("_all_plain", "_code", "_head", "_heads", "_lengths", "_mobile", "_national")
 
     def __init__(self, country_code: str) -> None:
         default = ("[1-9]", 7, 11) if len(country_code) == 3 else ("[1-9]", 9, 12)
@@ -62,6 +62,11 @@ class Reader:
         )
         self._head = 2 * len(code)
         self._lengths = frozenset(range(len(code) + shortest, len(code) + longest + 1))
+        plain = code + (rb"(?!%b)" % doubled.encode() if doubled else b"") + begin.encode()
+        self._all_plain = {
+            size: re.compile(rb"(?:%b\d{%d}(?: |\Z))+" % (plain, size - len(code) - 1)).fullmatch
+            for size in self._lengths
+        }
 
     def __call__(self, destination: bytes) -> tuple[bytes, ...]:
         """Every number that `destination` may be read as: see `readings`."""
@@ -72,6 +77,11 @@ class Reader:
         ):
             return (destination,)
         return self._read(destination)
+
+    def are_plain(self, destinations: list[bytes]) -> bool:
+        """Whether all are plain international numbers of the own country, and of one length."""
+        fits = self._all_plain.get(len(destinations[0]))
+        return fits is not None and fits(b" ".join(destinations)) is not None
 
     def _read(self, destination: bytes) -> tuple[bytes, ...]:
         digits = destination.translate(None, SEPARATORS)

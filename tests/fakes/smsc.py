@@ -20,6 +20,7 @@ from smsfilter.smpp.const import (
     DATA_SM,
     QUERY_SM,
     RESPONSE_BIT,
+    SUBMIT_MULTI,
     SUBMIT_SM,
     UNBIND,
 )
@@ -211,7 +212,7 @@ class FakeSMSC:
         command_id = wire.header(pdu).command_id
         if command_id in BINDS:
             return self._answer_bind(connection, pdu)
-        if command_id in MESSAGES:
+        if command_id in MESSAGES or command_id == SUBMIT_MULTI:
             return self._answer_message(connection, pdu)
         if command_id == UNBIND:
             connection.bound = None
@@ -243,7 +244,8 @@ class FakeSMSC:
         ):
             loop = asyncio.get_running_loop()
             loop.call_soon(connection.send_receipt, pdu, message_id)
-        return wire.response(pdu, 0, wire.cstring(message_id))
+        none_unsuccessful = b"\0" if wire.header(pdu).command_id == SUBMIT_MULTI else b""
+        return wire.response(pdu, 0, wire.cstring(message_id) + none_unsuccessful)
 
     def release(self, count: int | None = None) -> None:
         """Answer withheld requests on every connection and withhold no more."""

@@ -14,6 +14,7 @@ from smsfilter.smpp.const import (
     DATA_SM,
     DELIVER_SM,
     RESPONSE_BIT,
+    SUBMIT_MULTI,
     SUBMIT_SM,
 )
 
@@ -205,6 +206,60 @@ def data_sm(
         + b"".join(tlv(*pair) for pair in tlvs)
         + trailing,
     )
+
+
+def submit_multi(
+    sequence_number: int,
+    source: bytes | str,
+    entries: Sequence[bytes],
+    text: bytes | str = b"hi",
+    *,
+    number_of_dests: int | None = None,
+    esm_class: int = 0,
+    schedule_delivery_time: bytes | str = "",
+    data_coding: int = 0,
+    tlvs: Sequence[Tlv] = (),
+) -> bytes:
+    """A submit_multi (SMPP v3.4 §4.5.1); its entries are made by `sme` and `dl`."""
+    message = octets_of(text)
+    return pack(
+        SUBMIT_MULTI,
+        sequence_number,
+        b"\0\0\1"
+        + cstring(source)
+        + bytes((len(entries) if number_of_dests is None else number_of_dests,))
+        + b"".join(entries)
+        + bytes((esm_class, 0, 0))
+        + cstring(schedule_delivery_time)
+        + b"\0"
+        + bytes((0, 0, data_coding, 0, len(message)))
+        + message
+        + b"".join(tlv(*pair) for pair in tlvs),
+    )
+
+
+def sme(address: bytes | str, ton: int = 1, npi: int = 1) -> bytes:
+    """A subscriber among the destinations of a submit_multi (SMPP v3.4 §4.5.1.1)."""
+    return bytes((1, ton, npi)) + cstring(address)
+
+
+def dl(name: bytes | str) -> bytes:
+    """A distribution list among them (SMPP v3.4 §4.5.1.2)."""
+    return b"\2" + cstring(name)
+
+
+def submit_multi_resp(
+    sequence_number: int,
+    command_status: int,
+    unsuccess: Sequence[tuple[bytes | str, int]] = (),
+    message_id: bytes | str = "",
+) -> bytes:
+    """A submit_multi_resp that names addresses and their statuses (SMPP v3.4 §4.5.2)."""
+    entries = b"".join(
+        b"\1\1" + cstring(address) + status.to_bytes(4, "big") for address, status in unsuccess
+    )
+    body = cstring(message_id) + bytes((len(unsuccess),)) + entries
+    return pack(SUBMIT_MULTI | RESPONSE_BIT, sequence_number, body, command_status)
 
 
 def receipt_text(message_id: str, state: str = "DELIVRD") -> bytes:

@@ -302,12 +302,6 @@ def replace(number: int) -> bytes:
     return wire.pack(c.REPLACE_SM, number, body)
 
 
-def multi(number: int, to: str = TO) -> bytes:
-    entry = b"\1\1\1" + wire.cstring(to)
-    rest = b"\0\0\0\0\0\1\0\0\0\2hi"
-    return wire.pack(c.SUBMIT_MULTI, number, b"\0\0\1" + wire.cstring(FROM) + b"\1" + entry + rest)
-
-
 @pytest.mark.parametrize("pdu", [query(9), cancel(9), wire.pack(c.ENQUIRE_LINK, 9)])
 async def test_requests_that_reach_nobody_pass(
     connect: Visitors, smsc: FakeSMSC, pdu: bytes
@@ -321,7 +315,6 @@ async def test_requests_that_reach_nobody_pass(
     ("pdu", "answer"),
     [
         (replace(9), wire.pack(c.REPLACE_SM_RESP, 9, b"", 0x13)),
-        (multi(9), wire.pack(c.SUBMIT_MULTI_RESP, 9, b"\0\0", 0x03)),
         (wire.deliver_sm(9, TO, FROM), wire.pack(c.GENERIC_NACK, 9, b"", 0x03)),
         (wire.pack(c.OUTBIND, 9, b"a\0b\0"), wire.pack(c.GENERIC_NACK, 9, b"", 0x03)),
         (wire.pack(c.BROADCAST_SM, 9, bytes(30)), wire.pack(c.GENERIC_NACK, 9, b"", 0x03)),

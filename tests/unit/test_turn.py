@@ -101,7 +101,7 @@ def settled(batch: Batch, turn: Turn, redis: Index | None) -> Outcome:
     replies = None
     if redis is not None:
         replies = [b"e:1", *(redis(key, members) for _, key, *members in asked), b"e:1"]
-    turn.settle(batch, *batch.answers(replies))
+    turn.settle(batch, replies, batch.granted(replies))
     return Outcome(turn, batch, asked)
 
 
@@ -249,9 +249,9 @@ def test_sessions_of_one_batch_do_not_get_each_others_answers() -> None:
     replies: list[object] = [b"e:1"]
     while (command := reader.gets()) is not False:
         replies.append(redis(command[1], command[2:]))
-    answers = batch.answers([*replies, b"e:1"])
+    replies.append(b"e:1")
     for turn in turns:
-        turn.settle(batch, *answers)
+        turn.settle(batch, replies, batch.granted(replies))
     refused = [Outcome(turn, batch, []).statuses for turn in turns]
     assert refused == [[(2, 0x66)], [], [(1, 0x0B)]]
 
@@ -472,21 +472,16 @@ def test_a_meaning_ends_with_its_validity() -> None:
 
 
 def multi(number: int, *destinations: str, text: str = "hi") -> bytes:
-    entries = b"".join(
-        b"\1\1\1" + wire.cstring(to) if to.isdigit() else b"\2" + wire.cstring(to)
-        for to in destinations
-    )
-    rest = bytes(9) + bytes((len(text.encode()),)) + text.encode()
-    head = b"\0\0\1" + wire.cstring(FROM) + bytes((len(destinations),))
-    return wire.pack(c.SUBMIT_MULTI, number, head + entries + rest)
+    entries = [wire.sme(to) if to.isdigit() else wire.dl(to) for to in destinations]
+    return wire.submit_multi(number, FROM, entries, text)
 
 
 def unsuccess(to: str, status: int) -> bytes:
     return b"\1\1" + wire.cstring(to) + status.to_bytes(4, "big")
 
 
-def multi_resp(number: int, status: int, *entries: bytes, message_id: bytes = b"") -> bytes:
-    body = message_id + b"\0" + bytes((len(entries),)) + b"".join(entries)
+def multi_resp(number: int, status: int, *entries: bytes) -> bytes:
+    body = b"\0" + bytes((len(entries),)) + b"".join(entries)
     return wire.pack(c.SUBMIT_MULTI_RESP, number, body, status)
 
 
