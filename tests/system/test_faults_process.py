@@ -327,7 +327,7 @@ import signal
 import time
 
 import smsfilter.proxy.relay
-import smsfilter.proxy.turn
+import smsfilter.proxy.scan
 
 
 def hold_up(*_):
@@ -343,7 +343,7 @@ def exploding(function):
 
 
 signal.signal(signal.SIGUSR1, hold_up)
-smsfilter.proxy.turn.peek_data_sm = exploding(smsfilter.proxy.turn.peek_data_sm)
+smsfilter.proxy.scan.peek_data_sm = exploding(smsfilter.proxy.scan.peek_data_sm)
 smsfilter.proxy.relay.pass_down = exploding(smsfilter.proxy.relay.pass_down)
 """
 """Faults that no peer can provoke, put into the daemon before it starts."""

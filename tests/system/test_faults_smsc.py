@@ -37,7 +37,7 @@ async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     config = {
         "proxy": {
             "smsc": [f"127.0.0.1:{free_port()}", f"127.0.0.1:{smsc.port}"],
-            "timeouts": {"connect": "500ms", "bind": "1s", "response": "2s", "unread": "2s"},
+            "timeouts": {"connect": "500ms", "bind": "1s", "response": "3500ms", "unread": "1s"},
         },
         "log": {"decisions": "refused"},
     }
@@ -289,7 +289,7 @@ async def test_a_request_that_is_never_answered_ends_both_sides_and_no_other_ses
         esme = await connect()
         silent.append((esme, newest(smsc), esme.post(pdu)))
     for esme, connection, waiting in silent:
-        assert await esme.wait_ended(6) == "fin"
+        assert await esme.wait_ended(8) == "fin"
         with pytest.raises(ConnectionResetError):
             await waiting
         assert len(esme.received) == 1, "nothing is invented"
