@@ -3,7 +3,8 @@
 The path bumps plain ints, dicts and lists (0.06 µs); everything that costs more happens in
 `render` and `snapshot`, which the admin's threads call. They only copy, so neither side waits.
 Every series of a closed label set stands at 0 from the start, so that a first refusal is a
-visible increase. Must never have a label that holds a number, a company or a system_id.
+visible increase. Must never have a label that holds a number or a company, and no system_id but
+of the accounts that the policy names.
 """
 
 from bisect import bisect_left
@@ -42,6 +43,7 @@ BIND_REASONS: Final = (
     Reason.ALREADY_BOUND,
     Reason.SMSC_UNAVAILABLE,
     Reason.ADDRESS_NOT_ALLOWED,
+    Reason.BIND_TYPE_NOT_ALLOWED,
     Reason.TOO_MANY_SESSIONS,
     Reason.PASSWORD_TOO_LONG,
 )
@@ -107,6 +109,9 @@ class Metrics:
         self.added_seconds = Histogram(SECONDS_BOUNDS)
         # gauges are values, or callables that another thread may call
         self.sessions: dict[str, int] | Callable[[], dict[str, int]] = {}
+        self.limits: dict[str, float] = {}
+        self.account_limits: Callable[[], dict[tuple[str, str], int]] = dict
+        self.account_sessions: Callable[[], dict[str, int]] = dict
         self.in_flight: int | Callable[[], int] = 0
         self.log_dropped: int | Callable[[], int] = 0
         self.loop_lag: float | Callable[[], float] = 0.0
@@ -212,6 +217,28 @@ class _Exposition(Collector):
         for state, n in m.sessions_by_state().items():
             sessions.add_metric((state,), n)
         yield sessions
+        limits = GaugeMetricFamily(
+            "smsfilter_limit", "What the configuration allows.", labels=("limit",)
+        )
+        for limit, most in m.limits.items():
+            limits.add_metric((limit,), most)
+        yield limits
+        own = GaugeMetricFamily(
+            "smsfilter_account_limit",
+            "What the policy allows the accounts that it names.",
+            labels=("account", "limit"),
+        )
+        for (account, limit), most in _now(m.account_limits).items():
+            own.add_metric((account, limit), most)
+        yield own
+        held = GaugeMetricFamily(
+            "smsfilter_account_sessions",
+            "Sessions of the accounts that the policy names.",
+            labels=("account",),
+        )
+        for account, n in _now(m.account_sessions).items():
+            held.add_metric((account,), n)
+        yield held
         yield _gauge("in_flight", "Requests of ESMEs without an answer.", _now(m.in_flight))
         yield _gauge("redis_up", "1 while Redis answers and is trusted.", m.redis_up)
         yield _gauge("index_ready", "1 while the index is filled.", m.index_ready)

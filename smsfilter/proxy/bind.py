@@ -9,18 +9,20 @@ address with one system_id each further try waits longer.
 from collections import Counter, OrderedDict
 from ipaddress import ip_address
 
-from smsfilter.rules.policy import Policy
+from smsfilter.rules.policy import AccountPolicy, Policy
 from smsfilter.rules.verdict import Reason
+from smsfilter.smpp.const import BIND_RECEIVER, BIND_TRANSCEIVER, BIND_TRANSMITTER
 from smsfilter.smpp.peek import Bind
 
 FAILURES_FREE = 3
 """Failed binds before the next one has to wait: a typing error costs nothing."""
-DELAY_MOST_S = 32.0
+DELAY_MOST_S = AccountPolicy().failed_bind_delay.total_seconds()
 DOUBLINGS = 5
-"""How often the wait doubles, from a second to the most."""
+"""How often the wait doubles until it is the most: from a second, where that is 32."""
 FAILURES_KEPT = 10_000
 """Pairs of address and system_id remembered at most; the oldest are forgotten first."""
 STRANGER_DELAY_S = 1.0
+BIND_TYPES = {BIND_TRANSMITTER: "tx", BIND_RECEIVER: "rx", BIND_TRANSCEIVER: "trx"}
 
 
 class BindDesk:
@@ -31,7 +33,7 @@ class BindDesk:
         self._sessions: Counter[str] = Counter()
         self._failures: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    def objection(self, policy: Policy, peer: str, bind: Bind) -> Reason | None:
+    def objection(self, policy: Policy, peer: str, bind: Bind, command_id: int) -> Reason | None:
         """Why this bind is refused without asking the SMSC; None = it is not."""
         account = bind.system_id.decode("latin-1")
         if len(bind.password) > self.password_most:
@@ -44,14 +46,18 @@ class BindDesk:
             mapped = getattr(address, "ipv4_mapped", None) or address
             if not any(mapped in network for network in own.addresses):
                 return Reason.ADDRESS_NOT_ALLOWED
+        if own.bind_types and BIND_TYPES[command_id] not in own.bind_types:
+            return Reason.BIND_TYPE_NOT_ALLOWED
         if own.max_sessions is not None and self._sessions[account] >= own.max_sessions:
             return Reason.TOO_MANY_SESSIONS
         return None
 
-    def delay(self, peer: str, account: str, reason: Reason | None) -> float:
+    def delay(self, policy: Policy, peer: str, account: str, reason: Reason | None) -> float:
         """Seconds to wait before this bind goes on or is refused for `reason`."""
         over = self._failures.get((peer, account), 0) - FAILURES_FREE
-        slowed = DELAY_MOST_S * 2.0 ** min(over - DOUBLINGS, 0) if over >= 0 else 0.0
+        own = policy.accounts.get(account)
+        most = own.failed_bind_delay.total_seconds() if own is not None else DELAY_MOST_S
+        slowed = most * 2.0 ** min(over - DOUBLINGS, 0) if over >= 0 else 0.0
         return max(slowed, STRANGER_DELAY_S if reason is Reason.ADDRESS_NOT_ALLOWED else 0.0)
 
     def failed(self, peer: str, account: str) -> None:
@@ -60,6 +66,10 @@ class BindDesk:
         self._failures[key] = self._failures.pop(key, 0) + 1
         if len(self._failures) > FAILURES_KEPT:
             self._failures.popitem(last=False)
+
+    def sessions(self, account: str) -> int:
+        """How many sessions the account has, or is about to have."""
+        return self._sessions[account]
 
     def accepted(self, peer: str, account: str) -> None:
         """The SMSC has accepted a bind."""

@@ -153,7 +153,7 @@ class Opening:
         peer = relay.session.peer
         try:
             reason = self._objection(bind)
-            delay = hub.binds.delay(peer, account, reason)
+            delay = hub.binds.delay(hub.gate.judge.policy, peer, account, reason)
             if delay:
                 relay.waits_since = monotonic() + delay
                 await asyncio.sleep(delay)
@@ -179,7 +179,8 @@ class Opening:
         hub = self._relay.hub
         if hub.gate.paused:
             return Reason.PAUSED
-        return hub.binds.objection(hub.gate.judge.policy, self._relay.session.peer, bind)
+        policy, peer = hub.gate.judge.policy, self._relay.session.peer
+        return hub.binds.objection(policy, peer, bind, self._command_id)
 
     def _refuse(self, reason: Reason, **told: str) -> None:
         """Refuse the bind without the SMSC, or because there is none."""

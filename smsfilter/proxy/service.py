@@ -100,6 +100,11 @@ class Service:
         present(metrics.pdus_dropped, DROPPED)
         metrics.policy_version = judge.version
         metrics.sessions = self._sessions_by_state
+        metrics.limits = {name: float(most) for name, most in config.proxy.limits}
+        metrics.account_limits = self._account_limits
+        metrics.account_sessions = lambda: {
+            account: binds.sessions(account) for account in self._gate.judge.policy.accounts
+        }
         metrics.in_flight = lambda: sum(r.session.in_flight() for r in list(listener.relays))
         metrics.log_dropped = lambda: writer.dropped
 
@@ -314,6 +319,14 @@ class Service:
                 for relay in shown
             ],
             "sessions_total": len(relays),
+        }
+
+    def _account_limits(self) -> dict[tuple[str, str], int]:
+        return {
+            (account, limit): most
+            for account, own in self._gate.judge.policy.accounts.items()
+            for limit in ("max_sessions", "rate", "window")
+            if (most := getattr(own, limit)) is not None
         }
 
     def _sessions_by_state(self) -> dict[str, int]:

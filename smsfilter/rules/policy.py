@@ -203,6 +203,13 @@ class AccountPolicy(Model):
     window: Annotated[int, Field(ge=1)] | None = Field(
         None, description="how many unanswered requests each of its sessions may have"
     )
+    bind_types: tuple[Literal["tx", "rx", "trx"], ...] = Field(
+        (), description="as what it may bind: tx, rx, trx; empty: as any"
+    )
+    failed_bind_delay: Duration = Field(
+        timedelta(seconds=32),
+        description="the longest that a bind waits after failed ones; 0s: it never waits",
+    )
     error_body: Literal["auto", "none", "nul"] = Field(
         "auto",
         description="the body of a refused submit_sm's response: none, an empty message_id (nul), "

@@ -5,6 +5,8 @@ import pytest
 from smsfilter.proxy.bind import DELAY_MOST_S, FAILURES_FREE, FAILURES_KEPT, BindDesk
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.verdict import Reason
+from smsfilter.smpp.const import BIND_RECEIVER, BIND_TRANSMITTER
+from smsfilter.smpp.const import BIND_TRANSCEIVER as TRX
 from smsfilter.smpp.peek import Bind
 
 POLICY = Policy.model_validate(
@@ -42,43 +44,43 @@ def desk() -> BindDesk:
 def test_an_account_comes_from_its_addresses(
     desk: BindDesk, peer: str, reason: Reason | None
 ) -> None:
-    assert desk.objection(POLICY, peer, bind()) is reason
+    assert desk.objection(POLICY, peer, bind(), TRX) is reason
 
 
 @pytest.mark.parametrize("account", [b"bravo", b"unheard", b"ACME", b"acme ", b"\xff\xfe"])
 def test_other_accounts_come_from_anywhere(desk: BindDesk, account: bytes) -> None:
     """Names are matched octet for octet, as the SMSC will do it."""
-    assert desk.objection(POLICY, "203.0.113.9", bind(account)) is None
+    assert desk.objection(POLICY, "203.0.113.9", bind(account), TRX) is None
 
 
 @pytest.mark.parametrize("account", [b"acme", b"unheard"])
 def test_a_password_may_be_as_long_as_configured(desk: BindDesk, account: bytes) -> None:
-    assert desk.objection(POLICY, "192.0.2.1", bind(account, b"12345678")) is None
-    longer = desk.objection(POLICY, "192.0.2.1", bind(account, b"123456789"))
+    assert desk.objection(POLICY, "192.0.2.1", bind(account, b"12345678"), TRX) is None
+    longer = desk.objection(POLICY, "192.0.2.1", bind(account, b"123456789"), TRX)
     assert longer is Reason.PASSWORD_TOO_LONG
-    assert BindDesk(64).objection(POLICY, "192.0.2.1", bind(account, b"9" * 64)) is None
+    assert BindDesk(64).objection(POLICY, "192.0.2.1", bind(account, b"9" * 64), TRX) is None
 
 
 def test_sessions_are_counted_from_the_bind_on(desk: BindDesk) -> None:
     for _ in range(2):
-        assert desk.objection(POLICY, "192.0.2.1", bind()) is None
+        assert desk.objection(POLICY, "192.0.2.1", bind(), TRX) is None
         desk.enter("acme")
-    assert desk.objection(POLICY, "192.0.2.1", bind()) is Reason.TOO_MANY_SESSIONS
-    assert desk.objection(POLICY, "192.0.2.1", bind(b"bravo")) is None
+    assert desk.objection(POLICY, "192.0.2.1", bind(), TRX) is Reason.TOO_MANY_SESSIONS
+    assert desk.objection(POLICY, "192.0.2.1", bind(b"bravo"), TRX) is None
     desk.leave("acme")
-    assert desk.objection(POLICY, "192.0.2.1", bind()) is None
+    assert desk.objection(POLICY, "192.0.2.1", bind(), TRX) is None
 
 
 def test_a_wrong_address_is_answered_after_a_second_like_a_wrong_password(desk: BindDesk) -> None:
-    assert desk.delay("192.0.3.1", "acme", Reason.ADDRESS_NOT_ALLOWED) == 1.0
-    assert desk.delay("192.0.2.1", "acme", None) == 0.0
-    assert desk.delay("192.0.2.1", "acme", Reason.TOO_MANY_SESSIONS) == 0.0
+    assert desk.delay(POLICY, "192.0.3.1", "acme", Reason.ADDRESS_NOT_ALLOWED) == 1.0
+    assert desk.delay(POLICY, "192.0.2.1", "acme", None) == 0.0
+    assert desk.delay(POLICY, "192.0.2.1", "acme", Reason.TOO_MANY_SESSIONS) == 0.0
 
 
 def test_each_failure_after_the_third_doubles_the_wait(desk: BindDesk) -> None:
     waits = []
     for _ in range(12):
-        waits.append(desk.delay("192.0.2.1", "acme", None))
+        waits.append(desk.delay(POLICY, "192.0.2.1", "acme", None))
         desk.failed("192.0.2.1", "acme")
     assert waits == [0, 0, 0, 1, 2, 4, 8, 16, 32, 32, 32, 32]
     assert waits.count(0) == FAILURES_FREE
@@ -88,7 +90,7 @@ def test_each_failure_after_the_third_doubles_the_wait(desk: BindDesk) -> None:
 def test_thousands_of_failures_are_no_larger_number_than_a_float_holds(desk: BindDesk) -> None:
     for _ in range(2000):
         desk.failed("192.0.2.1", "acme")
-    assert desk.delay("192.0.2.1", "acme", None) == DELAY_MOST_S
+    assert desk.delay(POLICY, "192.0.2.1", "acme", None) == DELAY_MOST_S
 
 
 def test_a_wait_is_for_one_address_with_one_account_and_ends_with_a_success(
@@ -96,11 +98,11 @@ def test_a_wait_is_for_one_address_with_one_account_and_ends_with_a_success(
 ) -> None:
     for _ in range(5):
         desk.failed("192.0.2.1", "acme")
-    assert desk.delay("192.0.2.1", "acme", None) > 0
-    assert desk.delay("192.0.2.2", "acme", None) == 0
-    assert desk.delay("192.0.2.1", "bravo", None) == 0
+    assert desk.delay(POLICY, "192.0.2.1", "acme", None) > 0
+    assert desk.delay(POLICY, "192.0.2.2", "acme", None) == 0
+    assert desk.delay(POLICY, "192.0.2.1", "bravo", None) == 0
     desk.accepted("192.0.2.1", "acme")
-    assert desk.delay("192.0.2.1", "acme", None) == 0
+    assert desk.delay(POLICY, "192.0.2.1", "acme", None) == 0
 
 
 def test_failures_are_remembered_of_a_bounded_number(desk: BindDesk) -> None:
@@ -108,6 +110,26 @@ def test_failures_are_remembered_of_a_bounded_number(desk: BindDesk) -> None:
         desk.failed("192.0.2.1", "acme")
     for n in range(FAILURES_KEPT - 1):
         desk.failed("192.0.2.2", f"a{n}")
-    assert desk.delay("192.0.2.1", "acme", None) > 0
+    assert desk.delay(POLICY, "192.0.2.1", "acme", None) > 0
     desk.failed("192.0.2.2", "one more")
-    assert desk.delay("192.0.2.1", "acme", None) == 0, "the oldest is forgotten"
+    assert desk.delay(POLICY, "192.0.2.1", "acme", None) == 0, "the oldest is forgotten"
+
+
+def test_an_account_may_be_held_to_some_kinds_of_bind(desk: BindDesk) -> None:
+    policy = Policy.model_validate({"accounts": {"acme": {"bind_types": ["tx", "trx"]}}})
+    for command_id in (BIND_TRANSMITTER, TRX):
+        assert desk.objection(policy, "192.0.2.1", bind(), command_id) is None
+    found = desk.objection(policy, "192.0.2.1", bind(), BIND_RECEIVER)
+    assert found is Reason.BIND_TYPE_NOT_ALLOWED
+    assert desk.objection(policy, "192.0.2.1", bind(b"bravo"), BIND_RECEIVER) is None
+
+
+def test_an_account_has_its_own_delay(desk: BindDesk) -> None:
+    policy = Policy.model_validate(
+        {"accounts": {"acme": {"failed_bind_delay": "4s"}, "bravo": {"failed_bind_delay": "0s"}}}
+    )
+    for account in ("acme", "bravo", "charlie"):
+        for _ in range(20):
+            desk.failed("192.0.2.1", account)
+    delays = [desk.delay(policy, "192.0.2.1", name, None) for name in ("acme", "bravo", "charlie")]
+    assert delays == [4.0, 0.0, DELAY_MOST_S]
