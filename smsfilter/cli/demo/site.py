@@ -99,12 +99,12 @@ class Site:
         content = {"companies": senders.COMPANIES, "resellers": senders.RESELLERS}
         await registry.save(self.redis, "", RegistryFile.model_validate(content), owner="demo")
         for company in senders.APPROVED:
-            await self.redis.execute_command("SADD", keys.approved("", company), "*")
+            await self.redis.sadd(keys.approved("", company), "*")
         await lint.ready(self.redis, "")
 
     async def block(self, company: str, customer: str) -> None:
         """Write the block; it is in force when this returns."""
-        await self.redis.execute_command("SADD", keys.block("", customer), company)
+        await self.redis.sadd(keys.block("", customer), company)
 
     def _arrived(self, arrival: Arrival) -> None:
         self.arrived(arrival)
