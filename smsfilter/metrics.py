@@ -197,7 +197,7 @@ class _Exposition(Collector):
         )
         yield _counter(
             "policy_bypassed",
-            "Messages that passed unchecked because a rule says on_error: pass.",
+            "Messages that a rule could not check and let pass, as on_error: pass says.",
             ("rule",),
             m.bypassed,
         )

@@ -35,6 +35,8 @@ RULE_TYPES: Final = {
     "approval": "companies without approval may send to groups",
     "scheduled": "a scheduled message outlives a later block",
     "replace": "replace_sm may change what was judged",
+    "signature": "a text may be signed with another company's name",
+    "lists": "submit_multi may name distribution lists, whose members nobody looks up",
 }
 """Each type of rule, and what its absence means."""
 

@@ -73,7 +73,7 @@ async def explain(
         approved = None if run.grant is None else granted[run.grant]
         entries = [
             Entry(readings, judge.decide(run.route.line, facts))
-            for readings, blocked in turn.answered(run, answered)
+            for _, readings, blocked in turn.answered(run, answered)
             for facts in (facts_of(run, readings, blocked, approved, now),)
         ]
         decision = entries[0].decision

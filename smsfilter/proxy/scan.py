@@ -6,7 +6,7 @@ items each. Everything that needs no question is settled at once. No I/O.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from smsfilter.log import Decision as Logged
 from smsfilter.metrics import Metrics
@@ -76,16 +76,17 @@ class Run:
         """The place of its first reply among those of the batch."""
         self.grant = grant
         """The number of its approval question; None = it hangs on none."""
-        self.destinations: list[bytes] = []
+        self.destinations: Sequence[bytes | None] = ()
+        """None for a distribution list."""
         self.readings: list[Readings | None] | None = None
-        """Where it is not plain: of each destination; None for a distribution list."""
+        """Where it is not plain: those of each destination."""
         self.schedule: bytes | None = None
 
-    def items(self) -> Iterator[tuple[Span, Readings | None]]:
-        """Each destination's PDU and readings."""
+    def items(self) -> Iterator[tuple[bytes | None, Readings | None]]:
+        """Each destination and its readings."""
         if self.readings is not None:
-            return zip(self.spans, self.readings, strict=True)
-        return ((span, (to,)) for span, to in zip(self.spans, self.destinations, strict=True))
+            return zip(self.destinations, self.readings, strict=True)
+        return ((to, (to,)) for to in self.destinations if to is not None)
 
 
 class Scan:
@@ -208,8 +209,7 @@ class Scan:
     ) -> None:
         """Ask for one PDU, under every reading of its destinations."""
         run = Run(route, [span] * len(destinations), batch.asked, batch.want(route.approval))
-        run.schedule = schedule
-        run.readings = []
+        run.destinations, run.readings, run.schedule = destinations, [], schedule
         for destination in destinations:
             readings = None if destination is None else batch.judge.read(destination)
             run.readings.append(readings)
@@ -364,7 +364,9 @@ class Scan:
         self.session.refused += 1
         self.metrics.refused[decision.kind, decision.reason] += 1
 
-    def _decide(self, line: Line, facts: Facts, batch: Batch) -> Decision:
+    def _decide(
+        self, line: Line, facts: Facts, batch: Batch, destination: bytes | None = None
+    ) -> Decision:
         """Walk the rules for one message, and note what they have against it."""
         decision = batch.judge.decide(line, facts)
         for step in decision.steps:
@@ -373,17 +375,20 @@ class Scan:
             elif step.effect == Effect.BYPASS:
                 self.metrics.bypassed[step.rule] += 1
             if step.reason is not None:
-                self._note(line, facts.readings, step, decision)
+                self._note(line, facts.readings or (destination,), step, decision)
         return decision
 
     def _note(
-        self, line: Line, readings: Readings, step: Step | None, decision: Decision | None
+        self,
+        line: Line,
+        shown: tuple[bytes | None, ...],
+        step: Step | None,
+        decision: Decision | None,
     ) -> None:
         rule, reason, kind, status = None, None, Kind.FORWARD, 0
         if step is not None:
             rule, reason = step.rule, step.reason
             if step.effect == Effect.REFUSE and decision is not None:
                 kind, status = decision.kind, decision.command_status
-        destination = readings[0] if readings else b""
-        who = (line.account, line.company, line.source, destination)
+        who = (line.account, line.company, line.source, shown[0] or b"")
         self.noted += ((*who, rule, reason, status, kind, self.version),)

@@ -77,7 +77,7 @@ class Service:
         self._draining = False
         self._started = time.monotonic()
         self._beat = self._started
-        self._said = ""
+        self._said: dict[str, str] = {}
         self.metrics = metrics = Metrics()
         self._guard = EpochGuard(**_kept(config.state_dir / "index.json"))
         deadline = config.redis.deadline.total_seconds()
@@ -179,6 +179,7 @@ class Service:
         try:
             version = await registry.version(self._redis, prefix)
             if version is None or version == self.metrics.registry_version:
+                self._said.pop("registry_unreadable", None)
                 return
             loaded = await registry.load(self._redis, prefix)
             if loaded is None:
@@ -189,6 +190,7 @@ class Service:
         except (RedisError, OSError, ValueError) as error:
             self._say_once("registry_unreadable", str(error))
             return
+        self._said.pop("registry_unreadable", None)
         self._registry_file = content
         self._gate.judge = Judge(self._gate.judge.policy, compiled)
         self.metrics.registry_version = version
@@ -246,18 +248,18 @@ class Service:
 
     def _epoch_read(self, trusted: bool) -> None:
         """The index was looked at, by a health check at least every two seconds."""
-        if trusted != self.metrics.index_ready or (not trusted and self._guard.why != self._said):
-            self._said = self._guard.why
-            if trusted:
-                log.get().info("index_epoch", epoch=self._guard.epoch, seq=self._guard.seq)
-                self._cured("epoch")
-            else:
-                log.get().error("index_untrusted", why=self._guard.why)
+        if not trusted:
+            self._say_once("index_untrusted", self._guard.why)
+        elif not self.metrics.index_ready:
+            self._said.pop("index_untrusted", None)
+            log.get().info("index_epoch", epoch=self._guard.epoch, seq=self._guard.seq)
+            self._cured("epoch")
         self.metrics.index_ready = trusted
 
     def _say_once(self, event: str, why: str) -> None:
-        if why != self._said:
-            self._said = why
+        """Say what lasts when it begins, and when it is something else; not at each look."""
+        if self._said.get(event) != why:
+            self._said[event] = why
             log.get().error(event, why=why)
 
     def _cured(self, what: str) -> None:

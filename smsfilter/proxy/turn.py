@@ -64,7 +64,9 @@ class Turn(Scan):
             return [span[4] for span in spans]
         numbers = []
         for span, to, reply in zip(spans, run.destinations, mine, strict=True):
-            if reply == clean or self._passes(run, span, to, reply, granted=granted, batch=batch):
+            if reply == clean or self._passes(
+                run, span, () if to is None else (to,), reply, granted=granted, batch=batch
+            ):
                 numbers.append(span[4])
         return numbers
 
@@ -72,15 +74,15 @@ class Turn(Scan):
         self,
         run: Run,
         span: Span,
-        to: bytes,
+        readings: Readings,
         reply: object,
         *,
         granted: bool | None,
         batch: Batch,
     ) -> bool:
         """Walk the rules for one message of a plain run, and cut it out if they refuse it."""
-        blocked = self._blocked((to,), [reply], run.route.clean)
-        facts = facts_of(run, (to,), blocked, granted, batch.now)
+        blocked = self._blocked(readings, [reply], run.route.clean)
+        facts = facts_of(run, readings, blocked, granted, batch.now)
         decision = self._decide(run.route.line, facts, batch)
         if decision.kind is not Kind.FORWARD:
             self._cut(span, decision)
@@ -96,12 +98,12 @@ class Turn(Scan):
     ) -> int:
         """Walk the rules for each item; submit_sm that pass go to `numbers`, others are counted."""
         decisions = []
-        for readings, blocked in self.answered(run, replies):
+        for destination, readings, blocked in self.answered(run, replies):
             facts = facts_of(run, readings, blocked, granted, batch.now)
-            decision = self._decide(run.route.line, facts, batch)
+            decision = self._decide(run.route.line, facts, batch, destination)
             decisions.append(decision)
             if batch.log_all and not any(step.reason for step in decision.steps):
-                self._note(run.route.line, readings or (), None, None)
+                self._note(run.route.line, readings or (destination,), None, None)
         if run.spans[0][2] == SUBMIT_MULTI:
             return self._multi(run.spans[0], decisions)
         passed = 0
@@ -117,14 +119,14 @@ class Turn(Scan):
 
     def answered(
         self, run: Run, replies: Replies | None
-    ) -> Iterator[tuple[Readings | None, bool | None]]:
-        """Each item of a run, and whether it is blocked; None = not surely known."""
+    ) -> Iterator[tuple[bytes | None, Readings | None, bool | None]]:
+        """Each destination of a run, its readings, and whether it is blocked; None = not known."""
         at = run.first
-        for _, readings in run.items():
+        for destination, readings in run.items():
             asked = len(readings or ())
             mine = None if replies is None else replies[at : at + asked]
             at += asked
-            yield readings, self._blocked(readings or (), mine, run.route.clean)
+            yield destination, readings, self._blocked(readings or (), mine, run.route.clean)
 
     def _blocked(
         self, readings: Readings, replies: Replies | None, clean: list[int]

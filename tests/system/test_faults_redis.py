@@ -468,6 +468,30 @@ async def test_a_registry_that_cannot_be_read_leaves_the_old_one_in_force(
     assert (await esme.submit(FROM, customer())).command_status == 0x0A
 
 
+async def test_what_lasts_is_said_when_it_begins_and_no_more(
+    connect: Visitors, calm: Site, liar: ScriptedRedis
+) -> None:
+    redis = calm.server.client()
+    looks = 0
+
+    def count(command: Command) -> None:
+        nonlocal looks
+        looks += command == [b"GET", b"registry:version"]
+        liar.changes.notify()
+
+    liar.script = count
+    since = len(calm.log)
+    redis.delete("registry:version", "index:epoch")
+    redis.set("registry:version", b"\xff\0")
+    for event in ("index_untrusted", "registry_unreadable"):
+        await calm.wait_for_log(event, since=since)
+    seen = looks
+    await liar.changes.until(lambda: looks > seen + 4, "several looks at both", timeout_s=10)
+    for event in ("index_untrusted", "registry_unreadable"):
+        assert len(calm.logged(event, since=since)) == 1
+    redis.delete("registry:version")
+
+
 # a rule that says pass
 
 

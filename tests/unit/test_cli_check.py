@@ -112,6 +112,8 @@ def test_what_weakens_the_rules(files: Path) -> None:
         "policy.yaml:7:42 rule 'approval' refuses nothing",
         "policy.yaml:5:3 no rule of type scheduled",
         "policy.yaml:5:3 no rule of type replace",
+        "policy.yaml:5:3 no rule of type signature",
+        "policy.yaml:5:3 no rule of type lists",
         "policy.yaml:8:25 nothing is refused to account 'acme'",
     ]
 

@@ -666,3 +666,10 @@ def test_a_window_is_that_of_one_session() -> None:
     data = wire.data_sm(9, FROM, TO)
     assert run(data, session=session, **policy).statuses == [(9, 0x58)]
     assert run(data, session=bound(), **policy).forward == data
+
+
+def test_what_is_noted_of_a_destination_that_cannot_be_read() -> None:
+    outcome = run(*submits("86138001380O0"))
+    assert [(note[3], note[5]) for note in outcome.turn.noted] == [
+        (b"86138001380O0", Reason.UNUSABLE_DESTINATION)
+    ]
