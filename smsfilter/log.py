@@ -30,6 +30,8 @@ LIMIT: Final = 4 << 20
 """Octets that may wait for the reader: some 15,000 lines, a second or two of a bad day."""
 CHUNK: Final = 64 << 10
 """Octets per system call: what a pipe takes at once."""
+GATHER_S: Final = 0.01
+"""How long lines gather between two writes: each wake-up of the writer costs the path a little."""
 REFUSALS_PER_SECOND: Final = 1_000
 """Decision lines of refusals per second; what is over is summed up per account and reason."""
 SUMS_MAX: Final = 1_000
@@ -49,7 +51,7 @@ class Writer:
         self._queue: deque[bytes] = deque()
         self._pending = 0  # octets accepted and not yet written, those in the thread's hands too
         self._torn = False  # the last write ended within a line
-        self._closing = False
+        self._closing = threading.Event()
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -57,7 +59,7 @@ class Writer:
     def write(self, lines: bytes) -> None:
         """Take whole lines, each with its newline, or count them as dropped. Never waits."""
         with self._wake:
-            if self._closing or self._pending + len(lines) > self._limit:
+            if self._closing.is_set() or self._pending + len(lines) > self._limit:
                 self.dropped += lines.count(b"\n")
                 return
             self._pending += len(lines)
@@ -67,7 +69,7 @@ class Writer:
     def close(self, deadline_s: float = 1.0) -> bool:
         """Write what is left, for `deadline_s` at most; tell whether all of it was written."""
         with self._wake:
-            self._closing = True
+            self._closing.set()
             self._wake.notify()
         self._thread.join(deadline_s)
         return not self._thread.is_alive()
@@ -78,13 +80,14 @@ class Writer:
             with self._wake:
                 self._pending -= len(chunk)
                 self.dropped += chunk.count(b"\n", written)
+            self._closing.wait(GATHER_S)
 
     def _take(self) -> bytes:
         """Wait for lines; nothing means closed and empty."""
         taken: list[bytes] = []
         size = 0
         with self._wake:
-            while not self._queue and not self._closing:
+            while not self._queue and not self._closing.is_set():
                 self._wake.wait()
             while self._queue and size < CHUNK:
                 taken.append(self._queue.popleft())
