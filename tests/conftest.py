@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,49 @@ if TYPE_CHECKING:
 
 MakeRedis = Callable[..., "RedisServer"]
 MakeSite = Callable[..., Awaitable["Site"]]
+
+ON_DEMAND = ("soak", "fuzz")
+"""Markers of tests that run only where `-m` asks for them."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the tests on demand run, and how to run again what failed."""
+    parser.addoption("--soak-minutes", type=float, default=3.0, help="how long -m soak runs")
+    parser.addoption("--fuzz-minutes", type=float, default=1.0, help="how long -m fuzz runs")
+    parser.addoption("--seed", default=None, help="of -m soak and -m fuzz; chosen if not given")
+    parser.addoption("--case", type=int, default=None, help="the one case of -m fuzz to run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose a seed, the same for every worker of pytest-xdist."""
+    worker = getattr(config, "workerinput", None)
+    if config.option.seed is None:
+        config.option.seed = worker["seed"] if worker else f"{random.randrange(1 << 32):08x}"
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name the seed where it matters."""
+    asked = any(marker in config.option.markexpr for marker in ON_DEMAND)
+    return f"seed: {config.option.seed}" if asked else None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to a worker of pytest-xdist."""
+    node.workerinput["seed"] = node.config.option.seed
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs on demand only, and give it the time that it was given."""
+    for marker in ON_DEMAND:
+        if marker not in config.option.markexpr:
+            left_out = [item for item in items if item.get_closest_marker(marker)]
+            items[:] = [item for item in items if item not in left_out]
+            config.hook.pytest_deselected(items=left_out)
+        minutes = config.getoption(f"{marker}_minutes")
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.timeout(minutes * 60 + 300))
 
 
 @pytest.fixture(scope="session")
