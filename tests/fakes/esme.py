@@ -11,6 +11,7 @@ import itertools
 import socket
 from collections import deque
 from collections.abc import Iterable
+from time import monotonic
 from typing import Any, Self
 
 from smsfilter.smpp import pdu as codec
@@ -48,6 +49,8 @@ class FakeESME(Leg):
         self.auto_answer = auto_answer
         self.sent: list[bytes] = []
         """The octets of every request that was sent through this object's methods."""
+        self.sent_at: list[float] = []
+        """When each was sent, in monotonic seconds."""
         self._numbers = itertools.count(1)
         self._open: dict[int, deque[tuple[int, asyncio.Future[bytes]]]] = {}
         self._inbox: deque[bytes] = deque()
@@ -134,6 +137,7 @@ class FakeESME(Leg):
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._open.setdefault(head.sequence_number, deque()).append((head.command_id, future))
         self.sent.append(request)
+        self.sent_at.append(monotonic())
         if self.ended is not None:
             future.set_exception(ConnectionResetError(f"ended ({self.ended}) before the request"))
             future.exception()

@@ -8,6 +8,7 @@ direction, not read at all, fed octet by octet. It never reacts by itself; subcl
 import asyncio
 import socket
 import struct
+from time import monotonic
 from typing import cast
 
 from smsfilter.smpp.const import COMMAND_NAMES
@@ -26,6 +27,8 @@ class Leg(asyncio.Protocol):
         self.changes = changes
         self.received: list[bytes] = []
         """Every PDU that came, as octets, in order."""
+        self.received_at: list[float] = []
+        """When each came, in monotonic seconds."""
         self.eof = False
         """The peer has sent FIN."""
         self.ended: str | None = None
@@ -47,6 +50,7 @@ class Leg(asyncio.Protocol):
         self._buffer += data
         for pdu in wire.cut(self._buffer):
             self.received.append(pdu)
+            self.received_at.append(monotonic())
             self.pdu_received(pdu)
         self.changes.notify()
 

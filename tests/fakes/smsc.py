@@ -50,6 +50,8 @@ class SMSCConnection(Leg):
         self.system_id = b""
         self.held: list[bytes] = []
         """Requests whose answers are withheld, oldest first."""
+        self.said: list[bytes] = []
+        """Every deliver_sm that was sent."""
         self._numbers = itertools.count(1)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,6 +100,7 @@ class SMSCConnection(Leg):
     ) -> bytes:
         """Send a deliver_sm and return its octets."""
         pdu = wire.deliver_sm(self.next_number(), source, destination, text, esm_class=esm_class)
+        self.said.append(pdu)
         self.send_raw(pdu)
         return pdu
 
