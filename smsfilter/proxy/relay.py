@@ -45,6 +45,7 @@ class Relay:
         "_busy",
         "_ended",
         "_opening",
+        "_since",
         "closing",
         "esme",
         "esme_full_since",
@@ -71,6 +72,7 @@ class Relay:
         self.smsc_leg: SmscLeg | None = None
         self.upstream = ""
         self.opened_at = time()
+        self._since = now
         self.fed_at = now
         """When the oldest undecided octets came, in monotonic seconds."""
         self.heard_at = now
@@ -390,5 +392,5 @@ class Relay:
             forwarded=session.forwarded,
             refused=session.refused,
             unanswered=session.in_flight(),
-            seconds=round(time() - self.opened_at, 1),
+            seconds=round(monotonic() - self._since, 1),
         )
