@@ -23,6 +23,8 @@ FAILURES_KEPT = 10_000
 """Pairs of address and system_id remembered at most; the oldest are forgotten first."""
 STRANGER_DELAY_S = 1.0
 BIND_TYPES = {BIND_TRANSMITTER: "tx", BIND_RECEIVER: "rx", BIND_TRANSCEIVER: "trx"}
+TOLD_PER_SECOND = 20
+"""Refused binds per second that get a line of their own in the log; the others are summed up."""
 
 
 class BindDesk:
@@ -32,6 +34,8 @@ class BindDesk:
         self.password_most = password_most
         self._sessions: Counter[str] = Counter()
         self._failures: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._lines_left = TOLD_PER_SECOND
+        self._untold: Counter[str] = Counter()
 
     def objection(self, policy: Policy, peer: str, bind: Bind, command_id: int) -> Reason | None:
         """Why this bind is refused without asking the SMSC; None = it is not."""
@@ -74,6 +78,20 @@ class BindDesk:
     def accepted(self, peer: str, account: str) -> None:
         """The SMSC has accepted a bind."""
         self._failures.pop((peer, account), None)
+
+    def is_told(self, reason: str) -> bool:
+        """Whether this refusal is logged by itself, or only counted for `next_second`."""
+        if self._lines_left:
+            self._lines_left -= 1
+            return True
+        self._untold[reason] += 1
+        return False
+
+    def next_second(self) -> Counter[str]:
+        """How many refusals were not told in the last second, by reason."""
+        untold, self._untold = self._untold, Counter()
+        self._lines_left = TOLD_PER_SECOND
+        return untold
 
     def enter(self, account: str) -> None:
         """A bind takes one of the account's sessions from the moment it goes to the SMSC."""

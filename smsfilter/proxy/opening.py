@@ -294,6 +294,8 @@ class Opening:
         account = bind.system_id.decode("latin-1") if bind else None
         if reason in (Reason.ADDRESS_NOT_ALLOWED, Reason.PASSWORD_TOO_LONG) and account:
             self._relay.hub.binds.failed(session.peer, account)
+        if not self._relay.hub.binds.is_told(reason):
+            return
         name = STATUS_NAMES.get(status, f"0x{status:02X}")
         log.get().warning(
             "bind_refused", account=account, peer=session.peer, reason=reason, status=name, **told

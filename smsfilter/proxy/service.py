@@ -236,6 +236,8 @@ class Service:
             self._beat = time.monotonic()
             self._janitor.sweep(self.listener.relays, self._beat)
             self._decisions.tick(time.time())
+            for reason, count in self._hub.binds.next_second().items():
+                log.get().warning("bind_refused_summary", reason=reason, count=count)
             self._notify.watchdog()
             await self._keep_epoch()
 
