@@ -187,8 +187,8 @@ class Service:
             version, content = loaded
             judge = self._gate.judge
             compiled = await asyncio.to_thread(_compiled, content, judge.policy.timezone)
-        except (RedisError, OSError, ValueError) as error:
-            self._say_once("registry_unreadable", str(error))
+        except Exception as error:  # whatever it is, it must not be the last look
+            self._say_once("registry_unreadable", str(error) or type(error).__name__)
             return
         self._said.pop("registry_unreadable", None)
         self._registry_file = content

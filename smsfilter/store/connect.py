@@ -186,6 +186,7 @@ def client(address: RedisAddress) -> Redis:
         "password": address.password,
         "protocol": 2,
         "retry": Retry(NoBackoff(), 1),  # an idle connection that the server closed
+        "retry_on_error": [RuntimeError],  # what uvloop says of one that was reset
         **_timeouts(COMMAND_TIMEOUT_S),
     }
     if address.path:
