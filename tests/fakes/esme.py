@@ -105,6 +105,8 @@ class FakeESME(Leg):
         if head.command_id not in (command_id | RESPONSE_BIT, GENERIC_NACK):
             return False
         waiting.popleft()
+        if not waiting:
+            del self._open[head.sequence_number]
         if future.done():  # nobody waits for it any more
             return False
         future.set_result(pdu)
@@ -243,6 +245,12 @@ class FakeESME(Leg):
     async def recv(self, timeout_s: float = TIMEOUT_S) -> PDU:
         """The next PDU that is no response to a request of this ESME."""
         return codec.decode(await self.recv_raw(timeout_s))
+
+    def forget(self) -> None:
+        """Drop the record of all that was sent and came, but for the bind."""
+        for record in (self.sent, self.sent_at, self.received, self.received_at):
+            del record[1:]
+        self._inbox.clear()
 
     def unasked(self) -> list[str]:
         """What waits for `recv`, in words."""

@@ -182,7 +182,7 @@ def _one_answer_each(session: Session) -> Iterator[Broken]:
         command_id, number = _key(pdu)
         key = (command_id, number)
         if command_id == c.GENERIC_NACK:
-            if not number:
+            if wire.header(pdu).command_status == c.ESME_RINVCMDLEN:
                 continue  # said of a stream, not of a request
             key = next((one for one in open_ if one[1] == number and open_[one]), key)
         if open_[key] < 1:
@@ -239,10 +239,11 @@ def _passed_down(session: Session) -> Iterator[Broken]:
 
 
 def slowest_s(session: Session) -> float:
-    """The longest that this session waited for an answer, in seconds."""
+    """The longest that one of its messages waited for an answer, in seconds."""
     asked: dict[tuple[int, int], float] = {}
     for at, pdu in session.sent:
         command_id, number = _key(pdu)
-        asked[command_id | c.RESPONSE_BIT, number] = at
+        if command_id in MESSAGES:
+            asked[command_id | c.RESPONSE_BIT, number] = at
     waits = (at - asked[_key(pdu)] for at, pdu in _responses(session.told) if _key(pdu) in asked)
     return max(waits, default=0.0)

@@ -281,6 +281,17 @@ class FakeSMSC:
         """Enter one submit_sm or data_sm in the record."""
         self._submits.append(pdu)
 
+    def forget(self) -> None:
+        """Drop the record, but for the binds of the connections that stand."""
+        self.connections = self.open_connections()
+        for connection in self.connections:
+            for record in (connection.received, connection.received_at):
+                del record[1:]
+            connection.said.clear()
+        self.arrivals.clear()
+        self._submits.clear()
+        self.message_ids.clear()
+
     def destinations(self) -> list[str]:
         """The destination_addr of every submit_sm that came."""
         return wire.destinations(self.of_kind({SUBMIT_SM}))

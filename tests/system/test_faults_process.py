@@ -262,6 +262,7 @@ async def test_what_makes_a_start_impossible_is_said_in_a_line(
         (await unable(config={"proxy": {"listen": [f"127.0.0.1:{port}"]}}), str(port)),
         (await unable(config={"proxy": {"admin": f"127.0.0.1:{port}"}}), str(port)),
         (await unable(config={"state_dir": "/dev/null/x"}), "state_dir"),
+        (await unable(config={"redis": {"password_file": "none"}}), "none: cannot be read"),
         (await unable(redis=guarded, config={"redis": {"url": guarded.url}}), "NOAUTH"),
         (await unable(password_file, redis=guarded), "WRONGPASS"),
     ]

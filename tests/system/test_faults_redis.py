@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import redis
 
 from smsfilter.smpp import const as c
 from tests.fakes import wire
@@ -275,6 +276,43 @@ async def test_a_policy_that_may_evict_blocks_is_not_trusted_and_named(
     await heals(esme)
 
 
+# full, or a replica
+
+
+async def test_a_redis_that_takes_no_writes_still_answers_and_blocks_hold(
+    connect: Visitors, calm: Site, liar: ScriptedRedis
+) -> None:
+    """Nothing can be reported any more; what was reported is enforced, and nobody is put off."""
+    esme = await connect()
+    since, client = len(calm.log), calm.server.client()
+    looks = 0
+
+    def count(command: Command) -> None:
+        nonlocal looks
+        looks += command == [b"INFO", b"memory"]
+        liar.changes.notify()
+
+    async def works() -> None:
+        with pytest.raises(redis.ResponseError):
+            client.sadd("block:{8613800000000}", "acme")
+        answers = await esme.submit_all(FROM, [customer(), BLOCKED] * 5)
+        assert [answer.command_status for answer in answers] == [0, 0x66] * 5
+
+    try:
+        client.config_set("maxmemory", "1")
+        await works()
+        client.config_set("maxmemory", "0")
+        client.replicaof("127.0.0.1", "1")
+        liar.script = count
+        await liar.changes.until(lambda: looks > 0, "a health check, which finds nothing wrong")
+        await works()
+    finally:
+        client.config_set("maxmemory", "0")
+        client.replicaof("NO", "ONE")
+    assert not calm.logged("redis_away", since=since)
+    assert (await calm.get("/readyz")).status == 200
+
+
 # slow
 
 
@@ -441,7 +479,7 @@ async def test_a_registry_that_cannot_be_read_leaves_the_old_one_in_force(
     connect: Visitors, calm: Site, liar: ScriptedRedis
 ) -> None:
     esme = await connect()
-    redis = calm.server.client()
+    client = calm.server.client()
     looks = 0
 
     def count(command: Command) -> None:
@@ -452,10 +490,10 @@ async def test_a_registry_that_cannot_be_read_leaves_the_old_one_in_force(
     liar.script = count
     since = len(calm.log)
     for damage in (
-        lambda: redis.set("registry:version", b"\xff\0"),
-        lambda: redis.sadd("registry:version", "x"),
+        lambda: client.set("registry:version", b"\xff\0"),
+        lambda: client.sadd("registry:version", "x"),
     ):
-        redis.delete("registry:version")
+        client.delete("registry:version")
         damage()
         seen = looks
         await liar.changes.until(lambda: looks > seen, "another look at it")  # noqa: B023
@@ -463,7 +501,7 @@ async def test_a_registry_that_cannot_be_read_leaves_the_old_one_in_force(
         assert (await esme.submit(FROM, BLOCKED)).command_status == 0x66
     await calm.wait_for_log("registry_unreadable", since=since)
     assert not calm.logged("registry_loaded", since=since)
-    redis.delete("registry:version")
+    client.delete("registry:version")
     await calm.load_registry({"companies": {}})
     await calm.wait_for_log("registry_loaded", since=since)
     assert (await esme.submit(FROM, customer())).command_status == 0x0A

@@ -169,13 +169,11 @@ def test_what_passes_for_a_blocked_customer_is_found(
 def test_a_nack_answers_the_request_it_names_and_one_for_a_stream_answers_none() -> None:
     session = good().sessions[0]
     session.told[-1] = Event(9.0, wire.pack(c.GENERIC_NACK, 6, b"", 3))
-    session.told.append(Event(9.1, wire.pack(c.GENERIC_NACK, 0, b"", 2)))
+    session.told.append(Event(9.1, wire.pack(c.GENERIC_NACK, 77, b"", c.ESME_RINVCMDLEN)))
     assert list(broken(History([session]))) == []
 
 
 # faults seen, and what they took given back
-
-AWAY, UP = frozenset({"redis_away"}), frozenset({"redis_up"})
 
 
 def log_line(second: int, event: str) -> dict[str, str]:
@@ -183,14 +181,16 @@ def log_line(second: int, event: str) -> dict[str, str]:
 
 
 def test_a_fault_has_to_be_seen_in_time_and_so_has_its_end() -> None:
-    fault = Fault("frozen", 10.0, 20.0, AWAY, UP)
-    quiet = Fault("slow", 10.0, 20.0, frozenset())
+    fault = Fault("frozen", 10.0, 20.0, "redis_away", "redis_up")
+    quiet = Fault("slow", 10.0, 20.0)
     seen = [log_line(12, "redis_away"), log_line(25, "redis_up")]
     assert list(unseen([fault, quiet], seen)) == []
     for bad in (seen[:1], seen[1:], [log_line(9, "redis_away"), seen[1]], [log_line(21, "x")] * 2):
         assert "frozen" in next(unseen([fault], bad)).what
-    late = [seen[0], log_line(31, "redis_up")]
-    assert [one.promise for one in unseen([fault], late)] == ["faults are seen"]
+    for late in (log_line(31, "redis_up"), log_line(11, "redis_up")):
+        assert [one.promise for one in unseen([fault], [seen[0], late])] == ["faults are seen"]
+    by_itself = [log_line(10, "redis_away"), log_line(11, "redis_up")]
+    assert list(unseen([fault], by_itself)) == []
 
 
 def test_what_is_kept_is_found() -> None:
