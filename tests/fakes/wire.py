@@ -292,6 +292,37 @@ def read_submit_sm(pdu: bytes) -> Submitted:
     return Submitted(source, destination, pdu[at], pdu[at + 5 : at + 5 + length])
 
 
+class Multi(NamedTuple):
+    """A submit_multi in three pieces; its command_length and number_of_dests are in none."""
+
+    before: bytes
+    entries: list[bytes]
+    after: bytes
+
+
+def read_submit_multi(pdu: bytes) -> Multi:
+    """Take a well-formed submit_multi apart (SMPP v3.4 §4.5.1)."""
+    count_at = pdu.index(b"\0", pdu.index(b"\0", HEADER.size) + 3) + 1
+    at = count_at + 1
+    entries = []
+    for _ in range(pdu[count_at]):
+        end = pdu.index(b"\0", at + (3 if pdu[at] == 1 else 1)) + 1
+        entries.append(pdu[at:end])
+        at = end
+    return Multi(pdu[4:count_at], entries, pdu[at:])
+
+
+def customers(pdu: bytes) -> list[bytes]:
+    """Every destination_addr of a submit_sm, data_sm or submit_multi."""
+    command_id = header(pdu).command_id
+    if command_id == SUBMIT_MULTI:
+        return [one[3:-1] for one in read_submit_multi(pdu).entries if one[0] == 1]
+    if command_id not in (SUBMIT_SM, DATA_SM):
+        return []
+    at = pdu.index(b"\0", pdu.index(b"\0", HEADER.size) + 3) + 3
+    return [pdu[at : pdu.index(b"\0", at)]]
+
+
 def destinations(pdus: Sequence[bytes]) -> list[str]:
     """The destination_addr of each submit_sm, as text."""
     return [read_submit_sm(pdu).destination.decode("latin-1") for pdu in pdus]

@@ -16,8 +16,7 @@ import pytest
 from tests.fakes.signs import Fault, kept
 from tests.soak.bed import Bed
 from tests.soak.faults import KINDS
-
-pytestmark = [pytest.mark.soak, pytest.mark.system, pytest.mark.redis]
+from tests.vocabulary import log_events
 
 WARM_ROUNDS = len(KINDS) // 2
 """After so many faults memory is what it will be: allocators keep what they were given."""
@@ -57,6 +56,14 @@ async def one_round(bed: Bed, name: str) -> None:
     assert not found, "\n".join([*said, "--- log", *bed.story[-40:]])
 
 
+def test_what_faults_show_in_are_events_of_the_log() -> None:
+    for name, kind in KINDS.items():
+        assert {kind.shows, kind.heals} <= log_events() | {""}, name
+
+
+@pytest.mark.soak
+@pytest.mark.system
+@pytest.mark.redis
 async def test_whatever_happens_the_promises_hold(bed: Bed, request: pytest.FixtureRequest) -> None:
     end = monotonic() + request.config.getoption("soak_minutes") * 60
     before = None

@@ -173,6 +173,34 @@ def test_a_nack_answers_the_request_it_names_and_one_for_a_stream_answers_none()
     assert list(broken(History([session]))) == []
 
 
+def multi(*numbers: str, text: bytes = b"hi") -> bytes:
+    entries = b"".join(b"\1\1\1" + wire.cstring(number) for number in numbers) + b"\2friends\0"
+    head = b"\0\0\1" + wire.cstring(FROM) + bytes((len(numbers) + 1,))
+    return wire.pack(c.SUBMIT_MULTI, 8, head + entries + bytes(9) + b"\2" + text)
+
+
+@pytest.mark.parametrize(
+    ("came", "promises"),
+    [
+        (multi(FREE, BLOCKED), {"blocks hold"}),
+        (multi(FREE), set()),
+        (multi(), set()),
+        (multi(FREE, text=b"ho"), {"same octets"}),
+        (multi(BLOCKED, FREE), {"same octets", "blocks hold"}),
+        (multi("8613800138009"), {"same octets"}),
+    ],
+)
+def test_a_submit_multi_may_lose_destinations_and_nothing_else(
+    came: bytes, promises: set[str]
+) -> None:
+    sent = multi(FREE, BLOCKED)
+    session = Session("acme", events(BIND, sent), events(ok(BIND), ok(sent)), False, [])
+    session.arrived = [Event(0.1, BIND), Event(1.5, came)]
+    history = History([session], blocks=[Block(BLOCKED, "acme", 0.5)])
+    assert {one.promise for one in broken(history)} == promises
+    assert wire.customers(wire.data_sm(1, FROM, FREE)) == [FREE.encode()]
+
+
 # faults seen, and what they took given back
 
 
