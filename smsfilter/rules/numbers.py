@@ -97,8 +97,11 @@ class Reader:
 
     def are_plain(self, destinations: list[bytes]) -> bool:
         """Whether all are plain international numbers of the own country, and of one length."""
-        fits = self._all_plain.get(len(destinations[0]))
-        return fits is not None and fits(b" ".join(destinations)) is not None
+        size, together = len(destinations[0]), b" ".join(destinations)
+        if len(together) != len(destinations) * (size + 1) - 1:
+            return False  # one is longer or shorter, if only by a blank
+        fits = self._all_plain.get(size)
+        return fits is not None and fits(together) is not None
 
     def _read(self, destination: bytes) -> tuple[bytes, ...]:
         digits = destination.translate(None, SEPARATORS)

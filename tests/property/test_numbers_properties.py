@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsfilter.rules.numbers import mask, readings
+from smsfilter.rules.numbers import Reader, mask, readings
 
 COUNTRY_CODES = st.sampled_from(["86", "1", "7", "91", "55", "39", "49", "62", "65", "852", "420"])
 MOBILE = st.from_regex(r"1[3-9][0-9]{9}", fullmatch=True)
@@ -19,6 +19,23 @@ def test_readings_are_distinct_numbers(destination: bytes, country_code: str) ->
         assert number.isdigit()
         assert len(number) <= 15
         assert number[:1] != b"0"
+
+
+@given(st.data(), COUNTRY_CODES)
+def test_numbers_that_are_plain_together_are_each_their_own_only_reading(
+    data: st.DataObject, country_code: str
+) -> None:
+    """A blank at the end of the last one would go to Redis in a command of the wrong length."""
+    code, size = country_code.encode(), data.draw(st.integers(7, 11))
+    national = st.integers(2 * 10 ** (size - 1), 10**size - 1)
+    number = national.map(lambda n: code + str(n).encode())
+    odd = st.builds(lambda a, b: a + b, number, st.sampled_from([b" ", b"0", b"\n", b"-"]))
+    pair = st.builds(lambda a, b: a + b" " + b, number, number)
+    destinations = data.draw(st.lists(number | odd | pair, min_size=1, max_size=3))
+    if Reader(country_code).are_plain(destinations):
+        assert len(set(map(len, destinations))) == 1
+        for destination in destinations:
+            assert readings(destination, country_code) == (destination,)
 
 
 @given(LOOSE, COUNTRY_CODES)

@@ -167,6 +167,20 @@ async def test_the_body_of_a_refusal_follows_the_version_of_the_bind(
     assert await esme.post(data) == wire.response(data, 0x66, b"\0")
 
 
+@pytest.mark.parametrize("to", ["{} ", "{}  ", "{}-", "({})", " {}"])
+async def test_blanks_around_a_number_cost_nobody_the_connection_to_redis(
+    connect: Visitors, calm: Site, smsc: FakeSMSC, to: str
+) -> None:
+    esme = await connect()
+    since = len(calm.log)
+    numbers = [customer(), customer(), to.format(customer()), to.format(BLOCKED), customer()]
+    for order in (numbers, numbers[:3], numbers[:2] + numbers[3:4], numbers[2:3], numbers[3:4]):
+        answers = await esme.submit_all(FROM, order)
+        assert [a.command_status for a in answers] == [0x66 * (BLOCKED in one) for one in order]
+    await still_works(esme, smsc)
+    assert not calm.logged("redis_away", since=since)
+
+
 # before, during and after a bind
 
 
