@@ -240,12 +240,17 @@ def _blocks_hold(session: Session, blocks: Sequence[Block]) -> Iterator[Broken]:
 def _passed_down(session: Session) -> Iterator[Broken]:
     """What the SMSC asks reaches its ESME as it was said, in that order, once."""
     waiting = deque(session.said)
+    lost: list[bytes] = []
     for _, pdu in _requests(session.told):
         if pdu not in waiting:
             yield Broken("same octets", f"{name_of(pdu)} at the ESME: not said, again, or late")
             continue
-        while waiting.popleft() != pdu:
-            pass
+        while (one := waiting.popleft()) != pdu:
+            lost.append(one)
+    if not session.ended:
+        lost += waiting
+    for pdu in lost:
+        yield Broken("nothing lost", f"{name_of(pdu)} of the SMSC never came")
 
 
 def slowest_s(session: Session) -> float:

@@ -39,7 +39,14 @@ T = TypeVar("T")
 
 COMPANIES = Registry(RegistryFile.model_validate(REGISTRY), ZoneInfo("Asia/Shanghai"))
 CONFIG = ProxyConfig.model_validate({"listen": ["127.0.0.1:0"], "smsc": ["127.0.0.1:1"]})
-BLOCK_ALONE = {"rules": [{"id": "blocked", "type": "block"}]}
+POLICIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"rules": [{"id": "blocked", "type": "block"}]},
+    {"accounts": {"acme": {"rate": 9, "window": 4, "error_body": "nul"}}},
+    {"accounts": {"acme": {"mode": "shadow"}}, "refused_destinations": ["13800138000"]},
+)
+SHADOWED = 3
+"""The one where nothing is refused for the rules' sake."""
 BLOCKED = b"13800138001"
 SPELLINGS = frozenset(
     start + BLOCKED for start in (b"", b"0", b"86", b"+86", b"0086", b"860", b"8686", b"+860")
@@ -137,7 +144,10 @@ class Case:
         self.chance = chance
         self.index = Index()
         self.metrics = Metrics()
-        policy = Policy.model_validate(chance.choice((BLOCK_ALONE, {})))
+        self.account = chance.choice(("acme", "resell7"))
+        number = chance.randrange(len(POLICIES))
+        self.shadowed = number == SHADOWED and self.account == "acme"
+        policy = Policy.model_validate(POLICIES[number])
         judge = Judge(policy, COMPANIES)
         decisions = DecisionLog(chance.choice(("refused", "all")), mock.Mock())
         gate = Gate(self.index, EpochGuard(), judge, self.metrics, decisions)  # type: ignore[arg-type]
@@ -212,8 +222,7 @@ class Case:
     async def bind(self) -> None:
         """As a sender; the SMSC accepts it."""
         kind = self.chance.choice((c.BIND_TRANSCEIVER, c.BIND_TRANSCEIVER, c.BIND_TRANSMITTER))
-        account = self.chance.choice(("acme", "resell7"))
-        self.feed(wire.bind(kind, next(self.numbers), account))
+        self.feed(wire.bind(kind, next(self.numbers), self.account))
         await turn()
         self.smsc_answers(everything=True)
 
@@ -266,7 +275,7 @@ class Case:
         self.only_what_was_sent(sent, passed)
         for pdu in passed:
             head = wire.header(pdu)
-            if head.command_id in MESSAGES:
+            if head.command_id in MESSAGES and not self.shadowed:
                 found = customers(pdu)
                 assert not SPELLINGS & set(found), "blocked"
                 assert not found or fault not in ("away", "emptied"), "nobody has looked it up"

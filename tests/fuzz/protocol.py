@@ -12,7 +12,7 @@ from smsfilter.smpp import const as c
 from smsfilter.smpp.errors import PDUError
 from smsfilter.smpp.framer import Framer
 from smsfilter.smpp.pdu import PDU, build, decode
-from smsfilter.smpp.peek import BINDS, peek, peek_bind
+from smsfilter.smpp.peek import peek, peek_bind
 from smsfilter.smpp.spec import SMEAddress
 from smsfilter.smpp.text import concatenation, decode_text, encode_text, parse_udh
 from smsfilter.smpp.times import seconds_ahead
@@ -64,7 +64,7 @@ def decoding(chance: random.Random) -> None:
     command_id = wire.header(octets).command_id
     buffer = b"before" + octets + b"\0after"
     start, end = 6, 6 + len(octets)
-    if command_id in BINDS:
+    if command_id in c.BINDS:
         bind = outcome(lambda: peek_bind(buffer, start, end))
         if not isinstance(bind, int):
             assert isinstance(read, PDU)

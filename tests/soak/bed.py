@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Self
 
+from smsfilter.smpp.const import DELIVER_SM
 from tests.fakes.calm import BLOCKED
 from tests.fakes.chaos import ChaosProxy
 from tests.fakes.esme import FakeESME
@@ -105,6 +106,19 @@ class Bed:
             return all(not one.received or one.received[0] in standing for one in connections)
 
         await self.smsc.changes.until(gone, "the end of the SMSC's side of what has ended", 10)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WITHIN_S):
+                while not self._is_delivered():  # noqa: ASYNC110 - at eight ends
+                    await asyncio.sleep(0.02)
+
+    def _is_delivered(self) -> bool:
+        """Whether the receipts have reached those who are there to take them."""
+        said = {one.received[0]: one.said for one in self.smsc.connections if one.received}
+        standing = [one for one in self.esmes if one.ended is None and not one.eof and one.sent]
+        return all(
+            len(esme.sent_by_peer(DELIVER_SM)) >= len(said.get(esme.sent[0], ()))
+            for esme in standing
+        )
 
     @property
     def esmes(self) -> list[FakeESME]:

@@ -129,6 +129,8 @@ def someone_elses(history: History) -> None:
         (not_told(6), "one answer each"),
         (passed_and_refused, "true answers"),
         (ok_for_nothing, "true answers"),
+        (not_told(3), "nothing lost"),
+        (lambda history: history.sessions[0].said.insert(0, wire.deliver_sm(9, "1", "2")), "lost"),
         (told(DELIVER), "same octets"),
         (told(wire.deliver_sm(2, FREE, FROM)), "same octets"),
     ],
@@ -136,7 +138,7 @@ def someone_elses(history: History) -> None:
 def test_each_broken_promise_is_found(damage: Damage, promise: str) -> None:
     history = good()
     damage(history)
-    assert promise in {one.promise for one in broken(history)}
+    assert any(promise in one.promise for one in broken(history))
     with pytest.raises(AssertionError, match=promise):
         check(history)
 
