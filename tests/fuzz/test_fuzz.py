@@ -13,7 +13,6 @@ import pytest
 import structlog
 
 from smsfilter import log
-from smsfilter.proxy import turn
 from smsfilter.proxy.session import Session
 from smsfilter.smpp import peek
 from smsfilter.smpp.framer import Framer
@@ -66,7 +65,7 @@ def fails(target: cases.Target, cases_most: int = 3000) -> None:
 
 
 def test_a_block_that_is_overlooked_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn, "_blocked", lambda replies, clean: False)
+    monkeypatch.setattr(path, "BLOCKED", b"nobody")  # so that the index finds no block
     fails(path.session)
 
 
@@ -78,9 +77,9 @@ def test_an_answer_given_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_error_in_one_pdu_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(*_args: object) -> None:
-        raise IndexError("data_sm")
+        raise IndexError("TLV")
 
-    monkeypatch.setattr(turn, "peek_data_sm", explode)
+    monkeypatch.setattr(peek, "check_tlvs", explode)
     fails(path.session)
 
 
