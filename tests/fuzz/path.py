@@ -29,6 +29,7 @@ from smsfilter.rules.policy import Policy
 from smsfilter.rules.senders import Registry, RegistryFile
 from smsfilter.smpp import const as c
 from smsfilter.smpp.pdu import decode
+from smsfilter.smpp.session import State
 from smsfilter.smpp.spec import SMEAddress
 from smsfilter.store.epoch import EpochGuard
 from tests.fakes import wire
@@ -48,6 +49,8 @@ POLICIES: tuple[dict[str, Any], ...] = (
 SHADOWED = 3
 """The one where nothing is refused for the rules' sake."""
 BLOCKED = b"13800138001"
+IN_INDEX = BLOCKED
+"""Whose block the index knows; another one, and the checks below must fail."""
 SPELLINGS = frozenset(
     start + BLOCKED for start in (b"", b"0", b"86", b"+86", b"0086", b"860", b"8686", b"+860")
 )
@@ -111,7 +114,7 @@ class Index:
             if command[0] == b"GET":
                 replies.append(b"e:1")
             elif key.startswith(b"block:"):
-                hit = BLOCKED in key
+                hit = IN_INDEX in key
                 replies.append([int(hit and who == b"*") for who in command[2:]])
             else:
                 replies.append([1 for _ in command[2:]])
@@ -146,7 +149,7 @@ class Case:
         self.metrics = Metrics()
         self.account = chance.choice(("acme", "resell7"))
         number = chance.randrange(len(POLICIES))
-        self.shadowed = number == SHADOWED and self.account == "acme"
+        self.shadowed = number == SHADOWED
         policy = Policy.model_validate(POLICIES[number])
         judge = Judge(policy, COMPANIES)
         decisions = DecisionLog(chance.choice(("refused", "all")), mock.Mock())
@@ -158,6 +161,8 @@ class Case:
         self.esme = Line(self.leg.connection_lost)
         self.smsc: Line | None = None
         self.smsc_leg: Any = None
+        self.lines: list[Line] = []
+        """Every connection to the SMSC: one for each bind that is tried."""
         self.taken = 0
         self.open: list[bytes] = []
         self.sent: list[bytes] = []
@@ -168,6 +173,8 @@ class Case:
         """Stands for proxy.dial."""
         self.smsc_leg = factory()
         self.smsc = Line(self.smsc_leg.connection_lost)
+        self.lines.append(self.smsc)
+        self.taken, self.open = 0, []
         return self.smsc, self.smsc_leg, Upstream(address=Address("127.0.0.1", 1))
 
     # what happens
@@ -178,6 +185,8 @@ class Case:
             octets = bytearray(cases.pdu(self.chance, self.chance.choice((CARRIERS, None))))
             number = next(self.numbers) if self.chance.randrange(20) else 7
             octets[12:16] = number.to_bytes(4)
+            if not self.chance.randrange(4):
+                octets = octets.replace(b"13800138000", BLOCKED)
             pdus.append(bytes(octets))
         self.feed(b"".join(pdus))
 
@@ -201,7 +210,9 @@ class Case:
         self.smsc_hears()
         while self.open and self.smsc is not None and self.smsc.open:
             asked = self.open.pop(0 if everything else self.chance.randrange(len(self.open)))
-            status = self.chance.choice((0, 0, SMSC_STATUS)) if len(self.sent) > 1 else 0
+            status = self.chance.choice((0, 0, SMSC_STATUS))
+            if wire.header(asked).command_id in c.BINDS and self.chance.randrange(8):
+                status = 0
             answer = wire.response(asked, status, b"" if status else b"id\0")
             if wire.header(asked).command_id == c.SUBMIT_MULTI and not status:
                 answer = wire.response(asked, 0, b"id\0\0")
@@ -227,9 +238,14 @@ class Case:
         self.smsc_answers(everything=True)
 
     async def play(self) -> None:
-        """Bind, and then whatever comes."""
-        await self.bind()
+        """Bind, perhaps with something before it, and then whatever comes."""
         chance = self.chance
+        if not chance.randrange(4):
+            self.esme_sends()
+            await turn()
+        await self.bind()
+        if self.relay.session.state is State.OPEN:
+            await self.bind()  # the first was refused
         fault = chance.choice(("", "", "", "away", "error", "emptied"))
         steps = [self.esme_sends, self.esme_sends, self.smsc_answers, self.smsc_says]
         for _ in range(chance.randint(1, 14)):
@@ -269,7 +285,7 @@ class Case:
         relay = self.relay
         assert not relay.errors, relay.errors
         sent = wire.split(b"".join(self.sent))
-        passed = wire.split(bytes(self.smsc.out)) if self.smsc is not None else []
+        passed = [pdu for line in self.lines for pdu in wire.split(bytes(line.out))]
         own = relay.session.own_unbind
         passed = [pdu for pdu in passed if not is_own(pdu, own)]
         self.only_what_was_sent(sent, passed)
@@ -297,8 +313,8 @@ class Case:
             of_smsc = head.command_status == 0 or head.command_status >= SMSC_STATUS
             assert of_smsc == (head.sequence_number in went), "answered by whom?"
         assert all(count <= asked[number] for number, count in told.items()), "answered twice"
-        if relay.closing or not self.esme.open:
-            return
+        if relay.closing or not self.esme.open or relay.session.state is State.BINDING:
+            return  # or it waits, because too many binds have failed
         unanswered = {n for n, count in asked.items() if told[n] < count} - self.no_answer_due(sent)
         assert not unanswered
         assert relay.session.in_flight() == 0
