@@ -8,10 +8,10 @@ read from files of their own and never stand in the configuration, the environme
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from smsfilter.rules.policy import Duration, Model, Policy
+from smsfilter.tls import ClientTLS, FileError, ServerTLS
 from smsfilter.wording import suggestion
 from smsfilter.yamlfile import ConfigError, Document, Place, Problem, load_yaml, read_document
 
@@ -112,6 +113,14 @@ class Listen(_Peer):
     """Where ESMEs connect."""
 
     address: TCPAddress = Field(description="host:port to listen on; 0.0.0.0 is every interface")
+    tls: ServerTLS | None = Field(None, description="TLS for this address; plain SMPP if unset")
+    proxy_protocol_from: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="networks of balancers that begin each connection with a PROXY header"
+    )
+
+    def is_balancer(self, peer: str) -> bool:
+        """Whether a connection of this peer begins with a PROXY header."""
+        return any(ip_address(peer) in network for network in self.proxy_protocol_from)
 
 
 class Upstream(_Peer):
@@ -124,6 +133,10 @@ class Upstream(_Peer):
         None,
         description="the local IP address that the SMSC is to see; the system's choice if unset",
     )
+    tls: ClientTLS | None = Field(None, description="TLS to this SMSC; plain SMPP if unset")
+
+
+_End = TypeVar("_End", Listen, Upstream)
 
 
 def _listed(value: object) -> object:
@@ -212,6 +225,15 @@ class ProxyConfig(_Section):
     )
     timeouts: Timeouts = Field(Timeouts(), description="how long a state may last")
     limits: Limits = Field(Limits(), description="what a peer may take, at most")
+
+    def secured(self) -> Iterator[tuple[tuple[str | int, ...], ServerTLS | ClientTLS]]:
+        """Give every tls section, and where in the file it is."""
+        for index, listen in enumerate(self.listen):
+            if listen.tls is not None:
+                yield ("proxy", "listen", index, "tls"), listen.tls
+        for index, upstream in enumerate(self.smsc):
+            if upstream.tls is not None:
+                yield ("proxy", "smsc", index, "tls"), upstream.tls
 
 
 _NODE = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?"
@@ -348,7 +370,15 @@ def _open_config(path: Path, environ: Mapping[str, str] | None) -> Document:
 def _config(document: Document, path: Path) -> Config:
     config = document.validate(Config)
     base = path.absolute().parent
-    proxy = config.proxy.model_copy(update={"policy": base / config.proxy.policy})
+    proxy = config.proxy.model_copy(
+        update={
+            "policy": base / config.proxy.policy,
+            "listen": tuple(_beside(each, base) for each in config.proxy.listen),
+            "smsc": tuple(_beside(each, base) for each in config.proxy.smsc),
+        }
+    )
+    if problems := list(_unusable(proxy, document)):
+        raise ConfigError(problems)
     redis = config.redis
     if redis.password_file is not None:
         redis = redis.model_copy(update={"password_file": base / redis.password_file})
@@ -359,6 +389,19 @@ def _config(document: Document, path: Path) -> Config:
             raise ConfigError.at(place, str(error)) from None
     update = {"proxy": proxy, "redis": redis, "state_dir": base / config.state_dir}
     return config.model_copy(update=update)
+
+
+def _beside(end: _End, base: Path) -> _End:
+    return end if end.tls is None else end.model_copy(update={"tls": end.tls.beside(base)})
+
+
+def _unusable(proxy: ProxyConfig, document: Document) -> Iterator[Problem]:
+    """Read the files of every tls section: found now, not at the first handshake."""
+    for loc, section in proxy.secured():
+        try:
+            section.read()
+        except FileError as error:
+            yield Problem(*document.place((*loc, error.key)), str(error))
 
 
 def _policy(path: Path) -> tuple[Policy, Document]:

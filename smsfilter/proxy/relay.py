@@ -20,6 +20,7 @@ from smsfilter.proxy.legs import EsmeLeg, SmscLeg
 from smsfilter.proxy.octets import nack, request
 from smsfilter.proxy.opening import Opening
 from smsfilter.proxy.session import Session
+from smsfilter.proxy.tls import told
 from smsfilter.proxy.turn import Turn
 from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
 from smsfilter.smpp.session import BOUND, State
@@ -91,6 +92,12 @@ class Relay:
         """The ESME is connected."""
         self.esme = transport
         transport.set_write_buffer_limits(high=UNREAD_SOME)
+
+    def esme_refused(self, why: Why, error: Exception) -> None:
+        """It did not get as far as SMPP: no PROXY header, or no TLS."""
+        if not self.closing:
+            log.get().debug("connection_refused", peer=self.session.peer, why=why, said=told(error))
+            self.close(Leg.ESME, why)
 
     def from_esme(self, data: bytes) -> None:
         """Keep the octets; have them decided if a turn is not under way already."""
@@ -263,7 +270,7 @@ class Relay:
             return  # of an earlier bind, which was refused
         self.smsc = self.smsc_leg = None
         if self._opening is not None and not self.closing:
-            self._opening.smsc_lost()
+            self._opening.smsc_lost(error)
         elif not self.closing:
             if self._ended is not None:
                 self.close(Leg.ESME, self._ended)
