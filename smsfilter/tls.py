@@ -221,3 +221,12 @@ def _fingerprint(certificate: "x509.Certificate") -> str:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
 
     return certificate.fingerprint(SHA256()).hex()
+
+
+def told(error: Exception) -> str:
+    """Put a failure of TCP or TLS in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: the certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
+    return str(error) or type(error).__name__

@@ -17,7 +17,7 @@ from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import Pair, SmscLeg
 from smsfilter.proxy.octets import nack, respond
 from smsfilter.proxy.session import Session
-from smsfilter.proxy.tls import names_of, told
+from smsfilter.proxy.tls import names_of
 from smsfilter.rules.policy import AccountPolicy
 from smsfilter.rules.verdict import ANSWERS, Reason
 from smsfilter.smpp.const import (
@@ -44,6 +44,7 @@ from smsfilter.smpp.errors import Malformed
 from smsfilter.smpp.framer import Framer, Span
 from smsfilter.smpp.peek import Bind, peek_bind
 from smsfilter.smpp.session import State
+from smsfilter.tls import told
 
 BOUND_AS = {
     BIND_TRANSMITTER: State.BOUND_TX,

@@ -20,10 +20,10 @@ from smsfilter.proxy.legs import EsmeLeg, SmscLeg
 from smsfilter.proxy.octets import nack, request
 from smsfilter.proxy.opening import Opening
 from smsfilter.proxy.session import Session
-from smsfilter.proxy.tls import told
 from smsfilter.proxy.turn import Turn
 from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
 from smsfilter.smpp.session import BOUND, State
+from smsfilter.tls import told
 
 UNDECIDED_MOST = 256 << 10
 """Octets of an ESME that wait for a verdict before reading pauses."""

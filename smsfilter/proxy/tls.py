@@ -112,9 +112,12 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 ended = not piece
         except ssl.SSLWantReadError:
             pass  # the rest of a record is still to come
+        except ssl.SSLZeroReturnError:
+            ended = True
         except ssl.SSLError as said:
             error = said
-        self._flush()  # answers of TLS itself, such as to a change of keys
+        if not self._silent:
+            self._flush()  # answers of TLS itself, such as to a change of keys
         if data := b"".join(pieces):
             self._leg.data_received(data)
         if error is not None:
@@ -129,8 +132,11 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 self.close()
 
     def _break(self, error: Exception) -> None:
-        self._error = error
-        self.abort()
+        """Nothing that comes can be trusted any more; what is on its way to the peer still can."""
+        self._deaf = True
+        if not self._silent:
+            self._error = error
+            self.abort()
 
     def _flush(self) -> None:
         if self._out.pending and not self._tcp.is_closing():
@@ -156,13 +162,14 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         return True
 
     def write_eof(self) -> None:
-        """Say close_notify and FIN; what the peer still says is taken and thrown away."""
+        """Say close_notify and FIN; the peer may go on speaking."""
         self._part()
         self._tcp.write_eof()
 
     def close(self) -> None:
         """Say close_notify and close TCP, once everything is sent."""
         self._part()
+        self._deaf = True
         self._tcp.close()
 
     def abort(self) -> None:
@@ -175,7 +182,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             with contextlib.suppress(ssl.SSLError):  # the peer's close_notify is not waited for
                 self._ssl.unwrap()
             self._flush()
-        self._deaf = self._silent = True
+        self._silent = True
 
     def is_closing(self) -> bool:
         """Whether TCP is closing."""
@@ -221,12 +228,3 @@ def names_of(transport: asyncio.Transport | None) -> frozenset[str]:
             ),
         )
     )
-
-
-def told(error: Exception) -> str:
-    """Put a failure of TCP or TLS in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: the certificate is not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
-    return str(error) or type(error).__name__
