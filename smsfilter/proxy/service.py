@@ -346,10 +346,10 @@ class Service:
     async def drain(self) -> None:
         """Take no more, let what is under way be answered, unbind, say good-bye."""
         self._draining = self._gate.paused = True
+        self.listener.stop()
         seconds = self._config.proxy.timeouts.drain.total_seconds()
         log.get().info("draining", sessions=len(self.listener.relays), within_s=seconds)
         self._notify.stopping("draining")
-        self.listener.stop()
         relays = self.listener.relays
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
