@@ -152,8 +152,12 @@ def _trust(context: ssl.SSLContext, ca: Path, key: str) -> None:
 
 
 def _why(error: OSError) -> str:
-    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
-    return (reason or str(error)).lower().replace("_", " ")
+    return _words(error) if isinstance(error, ssl.SSLError) else error.strerror or str(error)
+
+
+def _words(error: ssl.SSLError) -> str:
+    """OpenSSL's name of an error; Python makes some without one."""
+    return (getattr(error, "reason", None) or str(error)).lower().replace("_", " ")
 
 
 def _own(certificate: Path, key: Path, role: Role) -> Certificate:
@@ -228,5 +232,5 @@ def told(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: the certificate is not accepted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {(error.reason or 'failed').lower().replace('_', ' ')}"
+        return f"TLS: {_words(error)}"
     return str(error) or type(error).__name__

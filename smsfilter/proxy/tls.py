@@ -19,7 +19,7 @@ RECORD_MOST = 1 << 14
 """Octets that a record of TLS holds at most (RFC 8446 §5.1)."""
 
 Decided = Callable[[Exception | None], None]
-"""Called at the end of a handshake, with what is wrong if it failed."""
+"""Called once, at the end of a handshake, with what is wrong if it failed."""
 
 
 class TLSTransport(asyncio.Transport, asyncio.Protocol):
@@ -37,7 +37,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     ) -> None:
         super().__init__()
         self._leg = leg
-        self._decided = decided
+        self._decided: Decided | None = decided
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(
             self._in, self._out, server_side=server_name is None, server_hostname=server_name
@@ -76,8 +76,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         """TCP is gone."""
         self._deaf = self._silent = True
         self._leg.connection_lost(self._error or exc)
-        if not self._secured:
-            self._decided(exc or ConnectionResetError("closed in the middle of the handshake"))
+        self._decide(exc or ConnectionResetError("closed in the middle of the handshake"))
 
     def pause_writing(self) -> None:
         """Pass it on."""
@@ -96,11 +95,17 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLError as error:
             self._flush()  # the alert, which tells the peer
             self._deaf = self._silent = True
-            self._decided(error)
+            self._decide(error)
             return
         self._secured = True
         self._flush()
-        self._decided(None)
+        self._decide(None)
+
+    def _decide(self, error: Exception | None) -> None:
+        """Tell how the handshake has ended, once."""
+        decided, self._decided = self._decided, None
+        if decided is not None:
+            decided(error)
 
     def _read(self) -> None:
         pieces: list[bytes] = []
