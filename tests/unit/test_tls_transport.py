@@ -285,7 +285,7 @@ def test_no_session_is_resumed(authority: Authority) -> None:
     [
         (ConnectionRefusedError(111, "Connection refused"), "[Errno 111] Connection refused"),
         (TimeoutError(), "TimeoutError"),
-        (ssl.SSLError("odd"), "TLS: odd"),
+        (ssl.SSLError(1, "odd"), "TLS: odd"),
     ],
 )
 def test_failures_in_words(error: Exception, words: str) -> None:
