@@ -52,3 +52,5 @@ async def test_the_esme_behind_haproxy_is_known_by_its_own_address(
             await other.close()
             await esme.close()
             await site.smsc.wait_no_connection()
+        closes = "smsfilter_closes_total"
+        assert await site.metric(closes, why="proxy_header") == 0, "nor at its health checks"
