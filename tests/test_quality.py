@@ -1,10 +1,11 @@
 """What the tools say of the code, and whether the documents still name what the code has.
 
-ruff and mypy run as tests, so that nobody has to remember them. Reasons, metrics, log events and
-rules are read from the code: one that README and docs do not name fails here, as does a metric
-that they name and the code does not have.
+ruff and mypy run as tests, so that nobody has to remember them. Reasons, metrics, log events,
+rules and settings are read from the code: one that README and docs do not name fails here, as does
+a metric that they name and the code does not have.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from tests.vocabulary import log_events
 
@@ -107,6 +109,12 @@ def test_every_log_event_is_documented():
     assert not undocumented(log_events())
 
 
+def test_every_log_event_has_a_sample_line_and_no_other_has():
+    text = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    samples = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    assert {sample["event"] for sample in samples} == log_events()
+
+
 def test_every_rule_is_documented():
     from smsfilter.rules import policy  # noqa: PLC0415
 
@@ -114,6 +122,27 @@ def test_every_rule_is_documented():
     names = {typing.get_args(kind.model_fields["type"].annotation)[0] for kind in kinds}
     assert names
     assert not undocumented(names)
+
+
+def settings(model: type[BaseModel]) -> set[str]:
+    """The names of the keys of a file."""
+    names = set(model.model_json_schema()["properties"])
+    for section in model.model_json_schema().get("$defs", {}).values():
+        names |= set(section.get("properties", {}))
+    return names
+
+
+@pytest.mark.parametrize("page", ["configuration", "policy", "redis-keys"])
+def test_every_setting_is_documented(page):
+    from smsfilter.config import Config  # noqa: PLC0415
+    from smsfilter.rules.policy import Policy  # noqa: PLC0415
+    from smsfilter.rules.senders import RegistryFile  # noqa: PLC0415
+
+    model = {"configuration": Config, "policy": Policy, "redis-keys": RegistryFile}[page]
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", tables))))
+    assert settings(model) <= named
 
 
 def test_every_reason_for_closing_is_documented():

@@ -20,8 +20,8 @@ COMMANDS = ("run", "check", "explain", "reload", "top", "registry", "index", "sc
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status; a usage error exits with 2."""
-    args = _parser().parse_args(arguments)
     try:
+        args = _parser().parse_args(arguments)
         status: int = args.run(args) or 0
         sys.stdout.flush()
     except KeyboardInterrupt:

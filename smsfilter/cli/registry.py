@@ -159,6 +159,8 @@ def _sentence(name: str, holding: "Holding", content: "RegistryFile", zone: Zone
             return f"{name} is a source of {owners}, by its prefix {holding.name}{until}"
         case "header":
             return f"{name} is a header of {owners}, registered as {holding.name}"
+        case "signature":
+            return f"{name} is a signature of {owners}"
         case _:
             return f"{name} imitates {holding.name} of {owners}, and is nobody's own"
 

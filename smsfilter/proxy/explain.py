@@ -59,7 +59,7 @@ async def explain(
     """What the gate would do with this PDU of an ESME bound as transceiver under `account`.
 
     `now` is in Unix seconds. Raises PDUError when `octets` are not one whole PDU, ValueError when
-    it is no submission.
+    it is nothing that is ever answered.
     """
     turn = _turn(octets, account)
     batch = Batch(judge, prefix, now, 0.0, Allowances())
@@ -113,6 +113,8 @@ def _settled_by_scan(turn: Turn) -> Explanation:
         if kind != Kind.FORWARD and reason is not None:
             decision = Decision(Kind(kind), Reason(reason), rule or "", status, ())
     if turn.edits and not turn.noted:
+        if not turn.answers:
+            raise ValueError("nobody asked for it: it would be dropped, and not answered")
         kind, status = ANSWERS[Reason.UNKNOWN_COMMAND]
         decision = Decision(kind, Reason.UNKNOWN_COMMAND, "", status, ())
     return Explanation(decision, None, [], [])

@@ -1,7 +1,7 @@
 """Where all sessions' submissions are decided together: one round trip to Redis per batch.
 
-What arrives in one turn of the event loop shares a batch, round-robin over the sessions; while
-batches are in flight the next one grows by itself, so there is no timer. A batch takes one
+While a batch is on the wire the next one grows by itself, round-robin over the sessions, so there
+is no timer; where none is, what arrives goes at once. A batch takes one
 snapshot of policy and registry and is judged by that same one. The index failing, being late or
 not being trusted is an answer like any other: the rules say what it means.
 """
@@ -70,13 +70,21 @@ class Gate:
         self._waiting: deque[Waiting] = deque()
         self._in_flight = 0
         self._scheduled = False
+        self._at_work = False  # what a session wants meanwhile has to wait for the next turn
         self._told = 0.0
         self._loop = asyncio.get_running_loop()
 
     def want(self, session: Waiting) -> None:
-        """`session` has PDUs to decide; it is called back by `begin_turn`."""
+        """`session` has PDUs to decide; it is called back by `begin_turn`.
+
+        At once where nothing is under way: to wait for others would cost this one a turn of the
+        loop, and they share the next batch.
+        """
         self._waiting.append(session)
-        self._schedule()
+        if self._at_work or self._scheduled or self._in_flight >= IN_FLIGHT_MOST:
+            self._schedule()
+        else:
+            self._flush()
 
     def _schedule(self) -> None:
         if not self._scheduled and self._in_flight < IN_FLIGHT_MOST:
@@ -85,6 +93,7 @@ class Gate:
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._at_work = True
         batch = Batch(self.judge, self._index.prefix, time(), monotonic(), self._allowances)
         batch.log_all, batch.paused = self._decisions.wants_forwarded, self.paused
         waiting = self._waiting
@@ -106,6 +115,7 @@ class Gate:
             turns.append((session, turn))
         if turns:
             self._ask(batch, turns)
+        self._at_work = False
         if waiting:
             self._schedule()
 
@@ -120,12 +130,14 @@ class Gate:
 
         def done(replies: Replies | None) -> None:
             self._in_flight -= 1
+            self._at_work = True
             if replies is None:
                 self._settle(batch, turns, [], trusted=False)
             else:
                 self._metrics.lookup_seconds.observe(monotonic() - sent)
                 trusted = self._guard.trusted(replies[0], replies[-1])
                 self._settle(batch, turns, replies, trusted=trusted)
+            self._at_work = False
             if self._waiting:
                 self._schedule()
 

@@ -155,9 +155,8 @@ class Relay:
             self.smsc.write(turn.forward)
         if turn.answers:
             self.to_esme(b"".join(turn.answers))
-        if turn.runs:
-            count = sum(len(run.spans) for run in turn.runs)
-            self.hub.metrics.added_seconds.observe(monotonic() - turn.fed_at, count)
+        if turn.count:
+            self.hub.metrics.added_seconds.observe(monotonic() - turn.fed_at, turn.count)
         framer = self.session.from_esme
         if framer.size or framer.broken or self.reading_paused or self._ended:
             self._after_turn()

@@ -101,6 +101,8 @@ class Scan:
     allowance = NO_LIMIT
     """How many more messages its account may submit, and what to call it if there are more."""
     limit = Reason.RATE
+    count = 0
+    """How many messages there are to decide: one for each destination."""
     requests: tuple[tuple[int, int], ...] = ()
     """Commands and sequence_numbers of what passes, but for submit_sm."""
     edits: tuple[Edit, ...] = ()
@@ -224,7 +226,8 @@ class Scan:
         self.allowance, self.limit = batch.allowances.left(account, limits, in_flight, batch.at)
 
     def _take(self, count: int, batch: Batch) -> None:
-        """Count messages against the account's limits."""
+        """Count messages, also against the account's limits."""
+        self.count += count
         if self.allowance != NO_LIMIT:
             self.allowance -= count
             batch.allowances.take(self.session.account, count)

@@ -40,11 +40,27 @@ Only where the defaults below would take a number for a short code, or one for a
 _MOBILE: dict[str, str] = {"55": r"\d{10,11}", "86": r"1[3-9]\d{9}"}
 """Country code → bare digits that are meant as national ones, rather than as another country's."""
 
+_DIALLED: dict[str, str] = {"86": r"1\d{13,14}"}
+"""Country code → bare digits that can only be a number behind a carrier's dial prefix.
+
+With 86: 193 and a mobile number, 17951 and one of a fixed line. No country that begins with 1 has
+numbers as long, and a network that strips the prefix would reach a customer nobody has asked for.
+"""
+
 
 class Reader:
     """`readings` for one country code, prepared: keep it, and call it with each destination."""
 
-    __slots__ = ("_all_plain", "_code", "_head", "_heads", "_lengths", "_mobile", "_national")
+    __slots__ = (
+        "_all_plain",
+        "_code",
+        "_dialled",
+        "_head",
+        "_heads",
+        "_lengths",
+        "_mobile",
+        "_national",
+    )
 
     def __init__(self, country_code: str) -> None:
         default = ("[1-9]", 7, 11) if len(country_code) == 3 else ("[1-9]", 9, 12)
@@ -52,6 +68,7 @@ class Reader:
         national = rf"{begin}\d{{{shortest - 1},{longest - 1}}}"
         self._code = code = country_code.encode("ascii")
         self._national = re.compile(national.encode()).fullmatch
+        self._dialled = re.compile(_DIALLED.get(country_code, "(?!)").encode()).fullmatch
         self._mobile = re.compile(_MOBILE.get(country_code, r"\d{1,10}").encode()).fullmatch
         # What a plain international number of this country begins with: the code and as many digits
         # again. Where lengths differ by as much as a code, one behind another may be a doubling.
@@ -122,6 +139,8 @@ class Reader:
     def _plain(self, digits: bytes) -> list[bytes]:
         """Bare digits: international, national, another country's, or a short code."""
         code = self._code
+        if self._dialled(digits):
+            return []
         if self._is_domestic(digits):
             return self._international(digits)
         if self._national(digits):

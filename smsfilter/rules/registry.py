@@ -27,6 +27,7 @@ from pydantic_core import CoreSchema
 
 from smsfilter.rules.headers import fold, has_controls, shapes, source_digits
 from smsfilter.rules.policy import Model
+from smsfilter.rules.signatures import SIGNATURE_MOST
 
 COMPANY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYSTEM_ID_MAX = 15  # SMPP v3.4 §4.1.1: 16 octets with the NUL
@@ -60,6 +61,14 @@ def _header(value: str) -> str:
         raise ValueError("not a header: it needs something to be seen, and no control characters")
     if any(source_digits(shape) for shape in shapes(value)):
         raise ValueError("a header of digits only is matched as a number: write it under `sources`")
+    return value
+
+
+def _signature(value: str) -> str:
+    if any(bracket in value for bracket in "【】[]［］"):
+        raise ValueError("a signature is written without its brackets")
+    if not any(shapes(value)) or len(value) > SIGNATURE_MOST:
+        raise ValueError(f"not a signature: 1 to {SIGNATURE_MOST} characters that can be seen")
     return value
 
 
@@ -145,7 +154,7 @@ class Company(Model):
     accounts: tuple[SystemId, ...] = ()
     sources: tuple[Source, ...] = ()
     headers: tuple[Header, ...] = ()
-    signatures: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    signatures: tuple[Annotated[str, AfterValidator(_signature)], ...] = ()
 
 
 class Reseller(Model):

@@ -46,7 +46,7 @@ class Sender:
 class Holding(NamedTuple):
     """One thing that the registry knows of a name, as `registry who` shows it."""
 
-    kind: Literal["company", "account", "reseller", "source", "header", "look-alike"]
+    kind: Literal["company", "account", "reseller", "source", "header", "look-alike", "signature"]
     name: str
     companies: tuple[str, ...]
     valid_until: float | None = None
@@ -129,7 +129,7 @@ class Registry:
         )
 
     def who(self, name: str, at: float, country_code: str) -> list[Holding]:
-        """Everything that `name` is: a company, an account, a reseller, a source or header."""
+        """Everything that `name` is: company, account, reseller, source, header, signature."""
         holdings = []
         if name in self.companies:
             holdings.append(Holding("company", name, (name,)))
@@ -144,6 +144,9 @@ class Registry:
             kind = "look-alike" if found.look_alike else "header" if forms.texts else "source"
             until = None if found.end == inf else found.end
             holdings.append(Holding(kind, found.matched, found.companies, until))
+        signers = self._signers((name.strip("【】[]［］"),))
+        if signers:
+            holdings.append(Holding("signature", name, tuple(signers)))
         return holdings
 
     def _signers(self, signatures: tuple[str, ...]) -> dict[str, None]:

@@ -52,6 +52,13 @@ class Framer:
         The buffer ends with the last span. May set `broken`.
         """
         chunks = self._chunks
+        if len(chunks) == 1 and self.size >= HEADER_LENGTH and most:
+            buffer = chunks[0]
+            length, command_id, command_status, sequence_number = _header(buffer)
+            if length == self.size <= self.limit:  # one PDU in one piece: the commonest by far
+                chunks.clear()
+                self.size, self._need = 0, 4
+                return buffer, [(0, length, command_id, command_status, sequence_number)]
         buffer = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         spans: list[Span] = []
         add = spans.append

@@ -32,7 +32,7 @@ LOG_TAIL: Final = 4096
 
 # Runs in between: asks the kernel for SIGKILL at the end of the parent's thread, sees that the
 # parent is still there, and becomes the server. (A preexec_fn is not safe beside threads.)
-_UNTIL_PARENT_ENDS: Final = """
+UNTIL_PARENT_ENDS: Final = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)
 if os.getppid() == int(sys.argv[1]):
@@ -266,7 +266,7 @@ class EmbeddedServer:
         for name, value in settings.items():
             command += ["--" + name, value]
         if sys.platform == "linux":
-            command[:0] = [sys.executable, "-ISc", _UNTIL_PARENT_ENDS, str(os.getpid())]
+            command[:0] = [sys.executable, "-ISc", UNTIL_PARENT_ENDS, str(os.getpid())]
         return command
 
     async def _check_port(self) -> None:

@@ -122,6 +122,9 @@ def test_other_customers_never_read_as_this_one(
         "²".encode(),
         b"1795113800138000",  # carriers' dial prefixes in front of a whole number
         b"17951013800138000",
+        b"19313800138000",
+        b"019313800138000",
+        b"179511012345678",
         b"1259313800138000",
         b"12583113800138000",
         b"1252013800138000",

@@ -462,3 +462,65 @@ def test_all_that_is_ambiguous_is_named_at_once() -> None:
     assert [part in str(caught.value) for part in ("account x", "header Same", "source 1065")] == [
         True
     ] * 3
+
+
+# signatures of texts
+
+SIGNED = Registry(
+    RegistryFile.model_validate(
+        {
+            "companies": {
+                "acme": {
+                    "accounts": ["acme"],
+                    "sources": ["10657555"],
+                    "signatures": ["Acme 贸易"],
+                },
+                "bravo": {"accounts": ["bravo"], "sources": ["10658888"], "signatures": ["乙公司"]},
+                "carol": {"sources": ["10659999"], "signatures": ["乙公司"]},
+            },
+            "resellers": {"resell7": {"may_send_for": ["acme", "bravo"]}},
+        }
+    ),
+    ZoneInfo("Asia/Shanghai"),
+)
+
+
+@pytest.mark.parametrize(
+    ("account", "source", "name", "foreign", "accused"),
+    [
+        ("acme", "10657555", "Acme贸易", False, ["acme"]),
+        ("acme", "10657555", "ＡＣＭＥ 贸易", False, ["acme"]),
+        ("acme", "10657555", "乙公司", True, ["acme", "bravo", "carol"]),
+        ("acme", "10657555", "丙公司", False, ["acme"]),
+        ("bravo", "10658888", "乙公司", False, ["bravo", "carol"]),
+        (
+            "bravo",
+            "10658888",
+            "АСМЕ贸易",
+            True,
+            ["bravo", "acme"],
+        ),  # Cyrillic
+        ("resell7", "10657555", "乙公司", True, ["acme", "bravo", "carol"]),
+        ("resell7", "10658888", "乙公司", False, ["bravo", "carol"]),
+        ("stranger", "10650000", "Acme贸易", True, ["acme"]),
+    ],
+)
+def test_whom_a_signature_points_to(
+    account: str, source: str, name: str, foreign: bool, accused: list[str]
+) -> None:
+    found = SIGNED.resolve(account, source.encode(), SPRING, "refuse", "86", signatures=(name,))
+    assert found.foreign_signature is foreign
+    assert list(found.accused) == [*accused, f"source:{source}", "*"]
+    plain = SIGNED.resolve(account, source.encode(), SPRING, "refuse", "86")
+    assert found.refusal == plain.refusal, "that is the business of another rule"
+
+
+def test_who_has_a_signature() -> None:
+    for name in ("乙公司", "【乙公司】"):
+        assert SIGNED.who(name, SPRING, "86") == [Holding("signature", name, ("bravo", "carol"))]
+
+
+@pytest.mark.parametrize("signature", ["", " ", "\u200b", "【乙公司】", "[x", "乙" * 41])
+def test_what_can_be_no_signature(signature: str) -> None:
+    with pytest.raises(ValidationError, match="signature"):
+        RegistryFile.model_validate({"companies": {"acme": {"signatures": [signature]}}})

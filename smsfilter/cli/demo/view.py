@@ -8,7 +8,7 @@ they come here.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from smsfilter.cli.demo_summary import Line, Summary, added
+from smsfilter.cli.demo.summary import Line, Summary, added
 from smsfilter.smpp.const import ESME_ROK, STATUS_NAMES
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class PlainView:
             self._print(f"smsfilter demo: {way(frame)}")
         if (new := headline(frame)) != self._headline:
             self._headline = new
-            self._print(" ".join(new))
+            self._print("\n".join(new))
         if frame.now >= self._due:
             self._due = frame.now + LINE_EACH_S
             self._print(f"{_clock(frame.now)}  {_progress(frame.lines)}")
@@ -136,7 +136,8 @@ def table(frame: Frame, width: int) -> "Table":
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    found = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    gap = 1 if width >= WIDE else 0  # beside the one of the box; without it 80 columns suffice
+    found = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, gap, 0, 0), header_style="bold")
     found.add_column("sender")
     found.add_column("to")
     found.add_column("forwarded", justify="right")
@@ -190,6 +191,9 @@ def ending(summary: Summary, log_line: str) -> "RenderableType":
     from rich.text import Text  # noqa: PLC0415
 
     promises = Table.grid(padding=(0, 2, 0, 0))
+    promises.add_column(no_wrap=True)
+    promises.add_column(no_wrap=True)
+    promises.add_column()  # may fold where columns are few
     for promise in summary.promises:
         verdict = Text("ok", "green") if promise.held else Text("BROKEN", "bold red")
         promises.add_row(verdict, promise.text, promise.evidence)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
-from smsfilter.cli.demo_summary import Count, Line
-from smsfilter.cli.simulator import HOST, Arrival
+from smsfilter.cli.demo.simulator import HOST, Arrival
+from smsfilter.cli.demo.summary import Count, Line
 from smsfilter.rules.numbers import mask
 from smsfilter.smpp.const import ESME_RTHROTTLED
 

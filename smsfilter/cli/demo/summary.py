@@ -120,14 +120,12 @@ def _closed(lines: Sequence[Line]) -> Promise:
     after = added(line.after for line in lines)
     was_open = all(line.before.forwarded for line in lines)
     tried = all(line.after.sent for line in lines)
-    evidence = (
-        f"{after.sent:,} sent on {len(lines)} roads after the block, {after.forwarded:,} arrived"
-    )
+    evidence = f"{after.sent:,} sent after the block, {after.forwarded:,} arrived"
     if not was_open:
         evidence += "; one was closed before"
     if not tried:
         evidence += "; one was not tried"
-    text = f"{lines[0].company} to {lines[0].customer}: closed"
+    text = f"{lines[0].company} to {lines[0].customer}: {len(lines)} roads closed"
     return Promise(text, was_open and tried and after.forwarded == 0, evidence)
 
 

@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from smsfilter.cli import senders
-from smsfilter.cli.simulator import HOST, Arrival
+from smsfilter.cli.demo import senders
+from smsfilter.cli.demo.simulator import HOST, Arrival
 from smsfilter.log import mask_destination, mask_source
 from smsfilter.smpp.const import STATUS_NAMES
 from smsfilter.store import keys
 
 if TYPE_CHECKING:
-    from smsfilter.cli.demo_site import Site
+    from smsfilter.cli.demo.site import Site
 
 SENDER: Final = """\
 import smpplib.client
@@ -124,10 +124,12 @@ def redis_command(socket: str, command: str) -> str:
 
 
 def _smsfilter(*arguments: str) -> str:
-    """Give a command of smsfilter, called as this one was."""
-    called = Path(sys.argv[0])
-    itself = (str(called),) if called.name == "smsfilter" else (sys.executable, "-m", "smsfilter")
-    return shlex.join((*itself, *arguments))
+    """Give a command of smsfilter, called as this one was, but from any directory."""
+    called = Path(sys.argv[0]).absolute()
+    if called.name != "smsfilter":
+        return shlex.join((sys.executable, "-m", "smsfilter", *arguments))
+    on_path = shutil.which(called.name) == str(called)
+    return shlex.join((called.name if on_path else str(called), *arguments))
 
 
 def _accounts() -> list[str]:

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 from urllib.parse import quote
 
-from smsfilter.cli import senders
-from smsfilter.cli.simulator import HOST, Arrival, Simulator
+from smsfilter.cli.demo import senders
+from smsfilter.cli.demo.simulator import HOST, Arrival, Simulator
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.senders import RegistryFile
 from smsfilter.store import keys, lint, registry
 from smsfilter.store.connect import client, parse_url
-from smsfilter.store.embedded import _UNTIL_PARENT_ENDS, EmbeddedError, EmbeddedServer
+from smsfilter.store.embedded import UNTIL_PARENT_ENDS, EmbeddedError, EmbeddedServer
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -99,12 +99,12 @@ class Site:
         content = {"companies": senders.COMPANIES, "resellers": senders.RESELLERS}
         await registry.save(self.redis, "", RegistryFile.model_validate(content), owner="demo")
         for company in senders.APPROVED:
-            await self.redis.execute_command("SADD", keys.approved("", company), "*")
+            await self.redis.sadd(keys.approved("", company), "*")
         await lint.ready(self.redis, "")
 
     async def block(self, company: str, customer: str) -> None:
         """Write the block; it is in force when this returns."""
-        await self.redis.execute_command("SADD", keys.block("", customer), company)
+        await self.redis.sadd(keys.block("", customer), company)
 
     def _arrived(self, arrival: Arrival) -> None:
         self.arrived(arrival)
@@ -144,7 +144,7 @@ class Site:
         """Return once it listens, and know its ports."""
         command = [sys.executable, "-m", "smsfilter", "proxy", "-c", str(self.config_file)]
         if sys.platform == "linux":
-            command[:0] = [sys.executable, "-ISc", _UNTIL_PARENT_ENDS, str(os.getpid())]
+            command[:0] = [sys.executable, "-ISc", UNTIL_PARENT_ENDS, str(os.getpid())]
         ours = re.compile("SMSFILTER__|NOTIFY_SOCKET|WATCHDOG_")  # meant for another proxy
         self._process = await asyncio.create_subprocess_exec(
             *command,
@@ -167,8 +167,9 @@ class Site:
         stdout = cast(asyncio.StreamReader, self._process.stdout)
         async for line in stdout:
             self._take(line.decode("utf-8", "replace").strip())
-        await self._process.wait()
-        self.failed = f"the proxy has ended: {self._last_words or 'it said nothing'}"
+        status = await self._process.wait()
+        how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
+        self.failed = f"the proxy has ended: {self._last_words or how}"
         if not self._listening.done():
             self._listening.set_exception(DemoError(self.failed))
 

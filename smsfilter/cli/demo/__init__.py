@@ -51,7 +51,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 when it cannot begin or a promise was not kept, 130 when it was cut short."""
-    from smsfilter.cli.demo_site import DemoError  # noqa: PLC0415 - start-up stays light
+    from smsfilter.cli.demo.site import DemoError  # noqa: PLC0415 - start-up stays light
 
     if args.json and args.serve:
         print("smsfilter demo: --json has nothing to say with --serve", file=sys.stderr)
@@ -83,9 +83,9 @@ def _port(text: str) -> int:
 
 async def _main(args: argparse.Namespace) -> int:
     """Run to the end, or until told to end: all is taken down in either case."""
-    from smsfilter.cli.demo_serve import serve  # noqa: PLC0415
-    from smsfilter.cli.demo_show import show  # noqa: PLC0415
-    from smsfilter.cli.demo_site import DemoError, Site  # noqa: PLC0415
+    from smsfilter.cli.demo.serve import serve  # noqa: PLC0415
+    from smsfilter.cli.demo.show import show  # noqa: PLC0415
+    from smsfilter.cli.demo.site import DemoError, Site  # noqa: PLC0415
 
     told = _cancelled_by_signals()
     port = args.port if args.port is not None else PORT if args.serve else 0

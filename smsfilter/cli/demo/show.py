@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
-from smsfilter.cli import senders
-from smsfilter.cli.demo_site import DemoError
-from smsfilter.cli.demo_summary import Count, Line, Summary, summarise
-from smsfilter.cli.demo_view import PLAIN_WIDTH, Frame, LiveView, PlainView, ending, picture, table
-from smsfilter.cli.senders import ACCUSED, COMPANIES, REPORTER, ROADS
-from smsfilter.cli.simulator import HOST
+from smsfilter.cli.demo import senders
+from smsfilter.cli.demo.senders import ACCUSED, COMPANIES, REPORTER, ROADS
+from smsfilter.cli.demo.simulator import HOST
+from smsfilter.cli.demo.site import DemoError
+from smsfilter.cli.demo.summary import Count, Line, Summary, summarise
+from smsfilter.cli.demo.view import PLAIN_WIDTH, Frame, LiveView, PlainView, ending, picture, table
 from smsfilter.rules.numbers import mask
 from smsfilter.rules.verdict import Reason
 from smsfilter.store import keys
 
 if TYPE_CHECKING:
-    from smsfilter.cli.demo_site import Site
+    from smsfilter.cli.demo.site import Site
 
 REPORT_AT: Final = 0.4
 """The part of the time after which the customer reports."""

@@ -1,0 +1,308 @@
+"""`smsfilter demo` as people run it: what it shows, what it promises, and that nothing stays.
+
+Each run is a process of its own with a directory for its temporary files, so that what it leaves
+is found. A broken promise is made with the demo's own parts: a proxy whose policy only watches.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from smsfilter.cli.demo.senders import REPORTER
+from smsfilter.cli.demo.show import show
+from smsfilter.cli.demo.site import Site
+from smsfilter.cli.main import main
+from tests.fakes.changes import TIMEOUT_S, Changes
+from tests.fakes.process import Program, wait_until
+from tests.fakes.site import ROOT, START_TIMEOUT_S
+
+pytestmark = [pytest.mark.system, pytest.mark.redis]
+
+RUN_S = 45.0
+"""Far more than the seconds asked for, on cores that others use too."""
+
+
+class Demo:
+    """A run of `smsfilter demo`, heard line by line."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.lines: list[str] = []
+        self.changes = Changes()
+        self.program = Program(self.changes, self.lines.append)
+        self.env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(directory)}
+        self.env.pop("PYTHONWARNINGS", None)
+
+    async def start(self, *arguments: str) -> None:
+        """Start it."""
+        command = (sys.executable, "-m", "smsfilter", "demo", *arguments)
+        await self.program.start(command, env=self.env, cwd=self.directory)
+
+    async def line(self, start: str, *, since: int = 0) -> int:
+        """Wait for a line that begins so, and give its place."""
+
+        def places() -> list[int]:
+            found = [at for at, line in enumerate(self.lines) if line.startswith(start)]
+            assert found or self.program.exit_status is None, self.program.stderr
+            return [at for at in found if at >= since]
+
+        what = f"a line that begins with {start}"
+        return (await self.changes.until(places, what, START_TIMEOUT_S))[0]
+
+    async def end(self) -> int:
+        """Wait for its end; its exit status."""
+        return await self.program.wait_exit(RUN_S)
+
+    async def shell(self, command: str) -> tuple[int | None, str]:
+        """Run a line that it printed, from another directory; exit status and output."""
+        process = await asyncio.create_subprocess_shell(
+            command,
+            env=self.env,
+            cwd="/",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await process.communicate()
+        return process.returncode, out.decode()
+
+    def proxy_pid(self) -> int:
+        """The process of its proxy."""
+        (file,) = self.directory.glob("smsfilter-demo-*/state/proxy.pid")
+        return int(file.read_text())
+
+    def wait_files(self) -> None:
+        """Wait until it has begun to set things up."""
+        wait_until(lambda: any(self.directory.glob("*/store")), "a directory", START_TIMEOUT_S)
+
+    def wait_no_process(self) -> None:
+        """Wait until the kernel has ended all that belonged to it."""
+        wait_until(lambda: not _processes(str(self.directory)), "the end of all", TIMEOUT_S)
+
+    def clear(self) -> None:
+        """Remove its files."""
+        for path in self.directory.iterdir():
+            shutil.rmtree(path)
+
+    def left(self) -> list[str]:
+        """Files and processes that are still there."""
+        return [*map(str, self.directory.iterdir()), *_processes(str(self.directory))]
+
+
+def _processes(word: str) -> list[str]:
+    """Processes that have `word` in their command line or environment, but for this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:  # another user's, or gone
+            continue
+        if word.encode() in told and int(process.name) != os.getpid():
+            found.append(process.name)
+    return found
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+    """A demo that leaves nothing behind."""
+    demo = Demo(tmp_path)
+    yield demo
+    await demo.program.close()
+    assert not demo.left()
+
+
+async def test_the_demo_in_plain_lines(demo: Demo) -> None:
+    await demo.start("--seconds", "3")
+    assert await demo.end() == 0, demo.lines
+    assert demo.program.stderr == []
+    out = "\n".join(demo.lines)
+    assert "\x1b" not in out
+    assert REPORTER not in out
+    assert demo.lines[0].startswith("smsfilter demo: senders → smsfilter proxy 127.0.0.1:")
+    assert len(re.findall("has reported Acme: SADD", out)) == 1
+    account = re.search(r"^ok +sent = forwarded \+ refused +(\d+) = (\d+) \+ (\d+)", out, re.M)
+    assert account is not None
+    sent, forwarded, refused = map(int, account.groups())
+    assert sent == forwarded + refused
+    assert min(forwarded, refused) > 0
+    assert re.search(
+        r"^ok +Acme to 138\*{4}8000: 3 roads closed +\d+ sent after .*, 0 arr", out, re.M
+    )
+    assert len(re.findall("^ok ", out, re.M)) == 5
+    assert "account=" in demo.lines[-1]
+    assert "reason=blocked_by_report" in demo.lines[-1]
+
+
+async def test_the_demo_as_json(demo: Demo) -> None:
+    await demo.start("--seconds", "2", "--json")
+    assert await demo.end() == 0, demo.lines
+    said = json.loads("\n".join(demo.lines))
+    assert said["held"] is True
+    assert said["sent"] == said["forwarded"] + said["refused"]
+    closed = [road for road in said["roads"] if road["accused"] and road["to_reporter"]]
+    assert len(closed) == 3
+    assert all(road["before"]["forwarded"] and road["after"]["sent"] for road in closed)
+    assert not any(road["after"]["forwarded"] for road in closed)
+    others = [road for road in said["roads"] if road["approved"] and road not in closed]
+    assert len(others) == 5
+    assert not any(road["after"]["refused"] - road["after"]["put_off"] for road in others)
+
+
+async def test_the_demo_in_a_terminal(demo: Demo) -> None:
+    status, out = await asyncio.to_thread(in_terminal, demo, "--seconds", "2")
+    assert status == 0, out
+    assert out.count("own account acme") > 5, "drawn again and again"
+    assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l"), "the cursor is back"
+    assert "Counted at the senders and at the simulated SMSC" in out
+
+
+def in_terminal(demo: Demo, *arguments: str) -> tuple[int, str]:
+    """Run a demo in a terminal of 80 columns; exit status and all that was drawn."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
+    command = (sys.executable, "-m", "smsfilter", "demo", *arguments)
+    env = {**demo.env, "TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        out = b""
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while True:
+                out += os.read(ours, 1 << 16)
+        os.close(ours)
+    return process.returncode, out.decode()
+
+
+async def test_what_serve_prints_does_what_it_says(demo: Demo) -> None:
+    await demo.start("--serve", "--port", "0")
+    up = await demo.line("What happens from now on")
+
+    def printed(start: str) -> str:
+        """The command behind a heading: on its line, else on the next."""
+        (at,) = (at for at, line in enumerate(demo.lines) if line.startswith(start))
+        on_line = demo.lines[at].partition(":  ")[2].strip()
+        return on_line or demo.lines[at + 1].strip()
+
+    send, block = printed("1. Send a message"), printed("2. The customer blocks")
+    assert await demo.shell(send) == (0, "command_status 0x00\n")
+    passed = await demo.line("", since=up + 2)
+    assert "  forwarded  account acme, from 1065755501 to 138****8000" in demo.lines[passed]
+
+    assert await demo.shell(block) == (0, "1\n")
+    assert await demo.shell(send) == (0, "command_status 0x66\n")
+    refused = await demo.line("", since=passed + 1)
+    assert demo.lines[refused].endswith(": blocked_by_report, 0x66 ESME_RX_R_APPN")
+
+    status, why = await demo.shell(printed("3. Send again"))
+    assert status == 1
+    assert why.startswith("would be refused: blocked_by_report")
+    status, top = await demo.shell(printed("To watch the proxy") + " --json")
+    assert status == 0
+    assert "blocked_by_report" in top
+    status, _ = await demo.shell(printed("To change policy.yaml"))
+    assert status == 0
+
+    assert await demo.shell(printed("To take the block back")) == (0, "1\n")
+    assert await demo.shell(send) == (0, "command_status 0x00\n")
+    assert "  forwarded  " in demo.lines[await demo.line("", since=refused + 1)]
+    demo.program.signal(signal.SIGINT)
+    assert await demo.end() == 0
+    assert demo.program.stderr == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_demo_that_is_cut_short_clears_up(demo: Demo, signum: signal.Signals) -> None:
+    await demo.start("--seconds", "60")
+    await demo.line("0:00")
+    demo.program.signal(signum)
+    assert await demo.end() == 130
+    assert demo.program.stderr == []
+
+
+async def test_a_demo_that_is_cut_short_while_it_starts_clears_up(demo: Demo) -> None:
+    await demo.start("--seconds", "60")
+    await asyncio.to_thread(demo.wait_files)
+    demo.program.signal(signal.SIGINT)
+    assert await demo.end() == 130
+    assert demo.program.stderr == []
+
+
+@pytest.mark.parametrize("arguments", [("--seconds", "60"), ("--serve", "--port", "0")])
+async def test_a_proxy_that_is_killed_ends_the_demo(demo: Demo, arguments: tuple[str, ...]) -> None:
+    await demo.start(*arguments)
+    await demo.line("What happens" if "--serve" in arguments else "0:00")
+    os.kill(demo.proxy_pid(), signal.SIGKILL)
+    assert await demo.end() == 1
+    assert demo.program.stderr == ["smsfilter demo: the proxy has ended: killed by signal 9"]
+
+
+async def test_a_demo_that_is_killed_takes_its_processes_along(demo: Demo) -> None:
+    await demo.start("--serve", "--port", "0")
+    await demo.line("What happens from now on")
+    assert _processes(str(demo.directory))
+    demo.program.signal(signal.SIGKILL)
+    assert await demo.end() == -signal.SIGKILL
+    await asyncio.to_thread(demo.wait_no_process)
+    demo.clear()  # nobody was left to do it
+
+
+async def test_a_port_that_is_taken_is_a_line(demo: Demo) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        await demo.start("--serve", "--port", str(port))
+        assert await demo.end() == 1
+    (line,) = demo.program.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in line
+
+
+class Watching(Site):
+    """A site whose proxy refuses nothing: its policy is in shadow mode."""
+
+    def _write_files(self, redis_url: str) -> None:
+        super()._write_files(redis_url)
+        policy = self.policy_file.read_text().replace("mode: enforce", "mode: shadow", 1)
+        self.policy_file.write_text(policy)
+
+
+async def test_a_broken_promise_is_exit_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with Watching(0) as site:
+        assert await show(site, 2.0, as_json=False) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"^ok +sent = forwarded \+ refused", out, re.M)
+    assert re.search(r"^BROKEN +Acme to 138\*{4}8000: 3 roads closed", out, re.M)
+    assert re.search(r"^BROKEN +Corner Shop, not approved: closed", out, re.M)
+    assert re.search(r"^ok +Bravo Bank: open", out, re.M)
+    assert Demo(tmp_path).left() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--seconds 0", "--seconds 1e9", "--seconds nan", "--port http", "--port 65536", "--port -1"],
+)
+def test_what_cannot_be_asked_for(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", *shlex.split(arguments)])
+    assert ended.value.code == 2
+    assert arguments.split(maxsplit=1)[0] in capsys.readouterr().err
+
+
+def test_serve_has_no_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--serve", "--json"]) == 2
+    assert capsys.readouterr().err == "smsfilter demo: --json has nothing to say with --serve\n"
