@@ -18,6 +18,7 @@ from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.dial import tune
 from smsfilter.proxy.entrance import Entrance
 from smsfilter.proxy.hub import Hub
+from smsfilter.proxy.legs import EsmeLeg
 from smsfilter.proxy.relay import Relay
 from smsfilter.proxy.tls import TLSTransport
 
@@ -141,14 +142,15 @@ class Listener:
 
     def _secured(self, relay: Relay, end: Listen) -> asyncio.Protocol:
         """Put TLS in front of the ESME's leg where the address asks for it."""
+        leg = EsmeLeg(relay)
         if end.tls is None:
-            return relay.leg()
+            return leg
 
         def decided(error: Exception | None) -> None:
             if error is not None:
                 relay.esme_refused(Why.HANDSHAKE, error)
 
-        return TLSTransport(self._hub.keyring.context(end.tls), relay.leg(), decided)
+        return TLSTransport(self._hub.keyring.context(end.tls), leg, decided)
 
     async def _connect(self, relay: Relay, protocol: asyncio.Protocol, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from smsfilter import log
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.downlink import pass_down
 from smsfilter.proxy.hub import Hub
-from smsfilter.proxy.legs import EsmeLeg, SmscLeg
+from smsfilter.proxy.legs import SmscLeg
 from smsfilter.proxy.octets import nack, request
 from smsfilter.proxy.opening import Opening
 from smsfilter.proxy.session import Session
@@ -379,10 +379,6 @@ class Relay:
     def quiet(self) -> bool:
         """Whether nothing is undecided or unanswered."""
         return not (self._busy or self.session.in_flight())
-
-    def leg(self) -> EsmeLeg:
-        """The protocol for the ESME's connection."""
-        return EsmeLeg(self)
 
     def _tell(self, leg: Leg, why: Why) -> None:
         session = self.session

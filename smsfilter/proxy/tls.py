@@ -121,8 +121,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             ended = True
         except ssl.SSLError as said:
             error = said
-        if not self._silent:
-            self._flush()  # answers of TLS itself, such as to a change of keys
+        self._flush()  # answers of TLS itself, such as to a change of keys
         if data := b"".join(pieces):
             self._leg.data_received(data)
         if error is not None:
@@ -144,7 +143,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self.abort()
 
     def _flush(self) -> None:
-        if self._out.pending and not self._tcp.is_closing():
+        if self._out.pending and not (self._silent or self._tcp.is_closing()):
             self._tcp.write(self._out.read())
 
     # --- to the leg it is the transport
@@ -188,6 +187,7 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
                 self._ssl.unwrap()
             self._flush()
         self._silent = True
+        self._deaf = self._deaf or not self._secured  # a handshake cannot go on alone
 
     def is_closing(self) -> bool:
         """Whether TCP is closing."""

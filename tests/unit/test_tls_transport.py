@@ -224,6 +224,17 @@ def test_an_end_in_the_middle_of_the_handshake_is_a_failure_of_it(authority: Aut
     assert client.leg.told == ["made", "lost"]
 
 
+@pytest.mark.parametrize("end", ["write_eof", "close", "abort"])
+def test_who_is_closed_in_the_middle_of_the_handshake_hears_no_more(
+    authority: Authority, end: str
+) -> None:
+    client, server = End(authority.client(), HOST), End(authority.server(authority.issue("proxy")))
+    getattr(server.tls, end)()
+    server.take_from(client)
+    assert server.wire.sent == b""
+    assert (server.leg.heard, server.decided) == (b"", [])
+
+
 def shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[End, End]:
     ends = End(client, HOST), End(server)
     carry(*ends)
