@@ -12,7 +12,8 @@ import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from smsfilter.config import Config, Loaded, Upstream
+from smsfilter.config import Config, Loaded
+from smsfilter.ends import Upstream
 from smsfilter.rules.policy import ApprovalRule, Mode
 from smsfilter.store import keys, registry
 from smsfilter.store.address import parse_url

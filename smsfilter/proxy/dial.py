@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from smsfilter.config import Upstream
+from smsfilter.ends import Upstream
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.tls import TLSTransport
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from smsfilter import log
-from smsfilter.config import Address, Limits, Listen
+from smsfilter.config import Limits
+from smsfilter.ends import Address, Listen
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.dial import tune
 from smsfilter.proxy.entrance import Entrance
