@@ -12,11 +12,11 @@ import pytest_asyncio
 
 from smsfilter.smpp import const as c
 from tests.fakes import wire
+from tests.fakes.balancer import LOCAL, v1, v2, v2_of
 from tests.fakes.calm import Visitors, calm_site, customer
 from tests.fakes.certificates import Authority
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
-from tests.unit.test_proxy_protocol import v2
 
 pytestmark = [
     pytest.mark.system,
@@ -28,16 +28,6 @@ FROM = "10657555"
 PLAIN, TLS = range(2)
 PER_IP, BIND_S = 3, 3
 STRANGER = "127.0.0.2"
-LOCAL = v2(b"", command=0x20, family=0)
-
-
-def v1(peer: str) -> bytes:
-    kind, here = ("TCP6", "::1") if ":" in peer else ("TCP4", "127.0.0.1")
-    return f"PROXY {kind} {peer} {here} 12345 2775\r\n".encode()
-
-
-def v2_of(peer: str) -> bytes:
-    return v2(bytes(map(int, peer.split("."))) + bytes(8))
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,13 @@ from hypothesis import strategies as st
 from smsfilter.proxy.proxy_protocol import (
     V1_MOST,
     V2_MOST,
-    V2_SIGNATURE,
     Header,
     HeaderError,
     parse,
 )
+from tests.fakes.balancer import V2_SIGNATURE, V4, v2
 
-V4 = bytes((192, 0, 2, 1, 127, 0, 0, 1)) + b"\x30\x39\x0a\xd7"
 V6 = IPv6Address("2001:db8::1").packed + IPv6Address("::1").packed + b"\x30\x39\x0a\xd7"
-
-
-def v2(
-    body: bytes = V4, command: int = 0x21, family: int = 0x11, length: int | None = None
-) -> bytes:
-    size = len(body) if length is None else length
-    return V2_SIGNATURE + bytes((command, family)) + size.to_bytes(2) + body
 
 
 WHOLE = [
