@@ -8,79 +8,25 @@ read from files of their own and never stand in the configuration, the environme
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    PlainSerializer,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from smsfilter.ends import Listen, TCPAddress, Upstream
 from smsfilter.rules.policy import Duration, Model, Policy
+from smsfilter.tls import ClientTLS, FileError, ServerTLS
 from smsfilter.wording import suggestion
 from smsfilter.yamlfile import ConfigError, Document, Place, Problem, load_yaml, read_document
 
 __all__ = ["ConfigError", "Document", "Place", "Problem", "load_yaml"]
 
 _T = TypeVar("_T")
-
-
-class Address(NamedTuple):
-    """A TCP address; port 0 lets the system choose where one listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-def _address(value: object) -> Address:
-    if isinstance(value, Address):
-        return value
-    found = None
-    if isinstance(value, str):
-        found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", value)
-    if found is None or int(found[3]) > 0xFFFF:
-        raise ValueError(
-            "not an address: write host:port, such as 127.0.0.1:2775, 0.0.0.0:2775 or [::1]:2775"
-        )
-    return Address(found[1] or found[2], int(found[3]))
-
-
-def _with_port(address: Address) -> Address:
-    if address.port == 0:
-        raise ValueError("the port of an SMSC cannot be 0")
-    return address
-
-
-TCPAddress = Annotated[
-    Address,
-    PlainValidator(_address),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:2775", "[::1]:2775"]}),
-]
-"""`host:port`."""
-
-
-def _source_address(value: str) -> str:
-    try:
-        return str(ip_address(value))
-    except ValueError:
-        raise ValueError("not an IP address of this machine, such as 192.0.2.10") from None
+_End = TypeVar("_End", Listen, Upstream)
 
 
 class _Section(Model):
@@ -90,40 +36,6 @@ class _Section(Model):
 def _default(text: str, description: str) -> Any:
     """Return a field whose default is said as in the file; validated as if it stood there."""
     return Field(text, description=description)
-
-
-class _Peer(_Section):
-    """A TCP end that may be written as its address alone."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _address_alone(cls, value: object) -> object:
-        return {"address": value} if isinstance(value, str | Address) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: Any, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Tell editors that the address alone will do."""
-        return {"anyOf": [{"type": "string"}, handler(core)]}
-
-
-class Listen(_Peer):
-    """Where ESMEs connect."""
-
-    address: TCPAddress = Field(description="host:port to listen on; 0.0.0.0 is every interface")
-
-
-class Upstream(_Peer):
-    """An SMSC to dial."""
-
-    address: Annotated[TCPAddress, AfterValidator(_with_port)] = Field(
-        description="host:port of the SMSC"
-    )
-    source_address: Annotated[str, AfterValidator(_source_address)] | None = Field(
-        None,
-        description="the local IP address that the SMSC is to see; the system's choice if unset",
-    )
 
 
 def _listed(value: object) -> object:
@@ -212,6 +124,15 @@ class ProxyConfig(_Section):
     )
     timeouts: Timeouts = Field(Timeouts(), description="how long a state may last")
     limits: Limits = Field(Limits(), description="what a peer may take, at most")
+
+    def secured(self) -> Iterator[tuple[tuple[str | int, ...], ServerTLS | ClientTLS]]:
+        """Give every tls section, and where in the file it is."""
+        for index, listen in enumerate(self.listen):
+            if listen.tls is not None:
+                yield ("proxy", "listen", index, "tls"), listen.tls
+        for index, upstream in enumerate(self.smsc):
+            if upstream.tls is not None:
+                yield ("proxy", "smsc", index, "tls"), upstream.tls
 
 
 _NODE = r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?"
@@ -348,7 +269,15 @@ def _open_config(path: Path, environ: Mapping[str, str] | None) -> Document:
 def _config(document: Document, path: Path) -> Config:
     config = document.validate(Config)
     base = path.absolute().parent
-    proxy = config.proxy.model_copy(update={"policy": base / config.proxy.policy})
+    proxy = config.proxy.model_copy(
+        update={
+            "policy": base / config.proxy.policy,
+            "listen": tuple(_beside(each, base) for each in config.proxy.listen),
+            "smsc": tuple(_beside(each, base) for each in config.proxy.smsc),
+        }
+    )
+    if problems := list(_unusable(proxy, document)):
+        raise ConfigError(problems)
     redis = config.redis
     if redis.password_file is not None:
         redis = redis.model_copy(update={"password_file": base / redis.password_file})
@@ -359,6 +288,19 @@ def _config(document: Document, path: Path) -> Config:
             raise ConfigError.at(place, str(error)) from None
     update = {"proxy": proxy, "redis": redis, "state_dir": base / config.state_dir}
     return config.model_copy(update=update)
+
+
+def _beside(end: _End, base: Path) -> _End:
+    return end if end.tls is None else end.model_copy(update={"tls": end.tls.beside(base)})
+
+
+def _unusable(proxy: ProxyConfig, document: Document) -> Iterator[Problem]:
+    """Read the files of every tls section: found now, not at the first handshake."""
+    for loc, section in proxy.secured():
+        try:
+            section.read()
+        except FileError as error:
+            yield Problem(*document.place((*loc, error.key)), str(error))
 
 
 def _policy(path: Path) -> tuple[Policy, Document]:

@@ -43,6 +43,7 @@ BIND_REASONS: Final = (
     Reason.ALREADY_BOUND,
     Reason.SMSC_UNAVAILABLE,
     Reason.ADDRESS_NOT_ALLOWED,
+    Reason.CERTIFICATE_NOT_ALLOWED,
     Reason.BIND_TYPE_NOT_ALLOWED,
     Reason.TOO_MANY_SESSIONS,
     Reason.PASSWORD_TOO_LONG,
@@ -112,6 +113,7 @@ class Metrics:
         self.limits: dict[str, float] = {}
         self.account_limits: Callable[[], dict[tuple[str, str], int]] = dict
         self.account_sessions: Callable[[], dict[str, int]] = dict
+        self.certificates: dict[str, float] = {}
         self.in_flight: int | Callable[[], int] = 0
         self.log_dropped: int | Callable[[], int] = 0
         self.loop_lag: float | Callable[[], float] = 0.0
@@ -239,6 +241,14 @@ class _Exposition(Collector):
         for account, n in _now(m.account_sessions).items():
             held.add_metric((account,), n)
         yield held
+        ends = GaugeMetricFamily(
+            "smsfilter_certificate_expiration_timestamp_seconds",
+            "When the first certificate of a role ends, in Unix time.",
+            labels=("role",),
+        )
+        for role, expires_at in m.certificates.items():
+            ends.add_metric((role,), expires_at)
+        yield ends
         yield _gauge("in_flight", "Requests of ESMEs without an answer.", _now(m.in_flight))
         yield _gauge("redis_up", "1 while Redis answers and is trusted.", m.redis_up)
         yield _gauge("index_ready", "1 while the index is filled.", m.index_ready)

@@ -110,7 +110,8 @@ def test_every_log_event_is_documented():
 
 
 def test_every_log_event_has_a_sample_line_and_no_other_has():
-    text = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+    pages = [(ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("logs.md", "tls.md")]
+    text = "\n".join(pages)
     samples = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert {sample["event"] for sample in samples} == log_events()
 
@@ -139,8 +140,8 @@ def test_every_setting_is_documented(page):
     from smsfilter.rules.senders import RegistryFile  # noqa: PLC0415
 
     model = {"configuration": Config, "policy": Policy, "redis-keys": RegistryFile}[page]
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    pages = [(ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in (page, "tls")]
+    tables = "\n".join(line for line in "\n".join(pages).splitlines() if line.startswith("|"))
     named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", tables))))
     assert settings(model) <= named
 

@@ -3,7 +3,7 @@
 The files are read by the function that the proxy uses at start and at reload, so that its verdict
 is theirs. What is wrong is an error and makes the exit status 1; what lets messages pass that the
 rules would refuse, or makes senders send again what was refused for good, is a warning and does
-not. `--live` also asks Redis and the SMSC (`live`).
+not. Certificates are looked at too (`check_tls`). `--live` also asks Redis and the SMSC (`live`).
 """
 
 import argparse
@@ -58,11 +58,13 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Check and report."""
-    from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
+    from smsfilter.cli import check_tls  # noqa: PLC0415 - start-up stays light
+    from smsfilter.config import load  # noqa: PLC0415
 
     loaded = load(args.config)
     checked_url(loaded)
-    for place, message in cautions(loaded):
+    check_tls.refuse_expired(loaded)
+    for place, message in (*cautions(loaded), *check_tls.cautions(loaded)):
         print(f"{place}: warning: {message}", file=sys.stderr)
     print(f"{loaded.config_file.file}: ok")
     print(f"{loaded.policy_file.file}: ok, {summary(loaded.policy)}")

@@ -1,22 +1,25 @@
 """`smsfilter check --live`: whether Redis and the SMSC are there, and Redis is filled.
 
 Asks what the proxy will need, in the order in which one sets it up, and names for each thing that
-is missing the command that cures it. Changes nothing in Redis; to the SMSC only a TCP connection
-is opened, and closed without an octet.
+is missing the command that cures it. Changes nothing in Redis; to the SMSC only a connection is
+opened, with TLS where that is configured, and closed without an octet of SMPP.
 """
 
 import asyncio
 import os
+import ssl
 import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from smsfilter.config import Config, Loaded, Upstream
+from smsfilter.config import Config, Loaded
+from smsfilter.ends import Upstream
 from smsfilter.rules.policy import ApprovalRule, Mode
 from smsfilter.store import keys, registry
 from smsfilter.store.address import parse_url
 from smsfilter.store.connect import RedisRefused, Unreachable, connected
 from smsfilter.store.epoch import EpochGuard
+from smsfilter.tls import told
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -70,7 +73,7 @@ async def redis_findings(loaded: Loaded, file: str) -> list[Finding]:
 
 
 async def smsc_findings(config: Config) -> list[Finding]:
-    """Open a TCP connection to each SMSC."""
+    """Open a connection to each SMSC."""
     timeout_s = config.proxy.timeouts.connect.total_seconds()
     return [await _smsc(upstream, timeout_s) for upstream in config.proxy.smsc]
 
@@ -128,9 +131,15 @@ async def _companies(redis: "Redis", loaded: Loaded, file: str) -> list[Finding]
 async def _smsc(upstream: Upstream, timeout_s: float) -> Finding:
     host, port = upstream.address
     local = (upstream.source_address, 0) if upstream.source_address else None
+    tls: dict[str, Any] = {}
+    if upstream.tls is not None:
+        name = upstream.tls.server_name or host
+        tls = {"ssl": upstream.tls.read().context, "server_hostname": name}
     try:
         async with asyncio.timeout(timeout_s):
-            _reader, writer = await asyncio.open_connection(host, port, local_addr=local)
+            _reader, writer = await asyncio.open_connection(host, port, local_addr=local, **tls)
+    except ssl.SSLError as error:
+        return Finding(False, f"SMSC {upstream.address}: {told(error)}", _TLS_CURE)
     except TimeoutError:
         return Finding(False, f"SMSC {upstream.address}: no answer in {timeout_s:g}s", _SMSC_CURE)
     except OSError as error:
@@ -138,7 +147,9 @@ async def _smsc(upstream: Upstream, timeout_s: float) -> Finding:
         why = os.strerror(number) if number > 0 else error.strerror or str(error)
         return Finding(False, f"SMSC {upstream.address}: {why}", _SMSC_CURE)
     writer.close()
-    return Finding(True, f"SMSC {upstream.address} takes connections")
+    with_tls = " with TLS" if tls else ""
+    return Finding(True, f"SMSC {upstream.address} takes connections{with_tls}")
 
 
+_TLS_CURE: Final = "see proxy.smsc.tls: ca, server_name, certificate and key"
 _SMSC_CURE: Final = "see that it runs and that its firewall lets this machine in"

@@ -1,7 +1,7 @@
 """`smsfilter proxy`: start, main loop, shut-down.
 
 Signals only set events. SIGTERM drains and exits with 0; a second one, or SIGINT, ends at once;
-SIGHUP reads the policy anew.
+SIGHUP reads the policy and the certificates anew.
 """
 
 import argparse
@@ -77,6 +77,7 @@ async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "
     from smsfilter.proxy.watchdog import Watchdog  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable, parse_url  # noqa: PLC0415
     from smsfilter.store.embedded import EmbeddedError, EmbeddedServer  # noqa: PLC0415
+    from smsfilter.tls import FileError  # noqa: PLC0415
 
     config = loaded.config
     loop = asyncio.get_running_loop()
@@ -105,7 +106,7 @@ async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "
             service = Service(config_file, loaded, address, writer, notify)
             stack.push_async_callback(service.stop)
             await service.start()
-        except (OSError, Unreachable, EmbeddedError) as error:
+        except (OSError, Unreachable, EmbeddedError, FileError) as error:
             raise _StartError(str(error)) from error
         stack.callback(Watchdog(service.heartbeat).start().stop)
         await _serve(service.reload, stop, reload)

@@ -1,9 +1,9 @@
 """What is checked of a bind before the SMSC is dialled for it.
 
-The SMSC authenticates; here only what the operator has written down is checked: addresses, number
-of sessions, length of the password. An attempt that fails for its address is answered like a wrong
-password, after a second, so that a stranger learns nothing; after the third failure of one
-address with one system_id each further try waits longer.
+The SMSC authenticates; here only what the operator has written down is checked: addresses, client
+certificates, number of sessions, length of the password. An attempt that fails for its address or
+certificate is answered like a wrong password, after a second, so that a stranger learns nothing;
+after the third failure of one address with one system_id each further try waits longer.
 """
 
 from collections import Counter, OrderedDict
@@ -21,6 +21,7 @@ DOUBLINGS = 5
 """How often the wait doubles until it is the most: from a second, where that is 32."""
 FAILURES_KEPT = 10_000
 """Pairs of address and system_id remembered at most; the oldest are forgotten first."""
+STRANGERS = frozenset({Reason.ADDRESS_NOT_ALLOWED, Reason.CERTIFICATE_NOT_ALLOWED})
 STRANGER_DELAY_S = 1.0
 BIND_TYPES = {BIND_TRANSMITTER: "tx", BIND_RECEIVER: "rx", BIND_TRANSCEIVER: "trx"}
 TOLD_PER_SECOND = 20
@@ -37,8 +38,18 @@ class BindDesk:
         self._lines_left = TOLD_PER_SECOND
         self._untold: Counter[str] = Counter()
 
-    def objection(self, policy: Policy, peer: str, bind: Bind, command_id: int) -> Reason | None:
-        """Why this bind is refused without asking the SMSC; None = it is not."""
+    def objection(
+        self,
+        policy: Policy,
+        peer: str,
+        bind: Bind,
+        command_id: int,
+        certificate: frozenset[str] = frozenset(),
+    ) -> Reason | None:
+        """Why this bind is refused without asking the SMSC; None = it is not.
+
+        `certificate` holds the names of the ESME's verified certificate (see `tls.names_of`).
+        """
         account = bind.system_id.decode("latin-1")
         if len(bind.password) > self.password_most:
             return Reason.PASSWORD_TOO_LONG
@@ -50,6 +61,8 @@ class BindDesk:
             mapped = getattr(address, "ipv4_mapped", None) or address
             if not any(mapped in network for network in own.addresses):
                 return Reason.ADDRESS_NOT_ALLOWED
+        if own.certificates and certificate.isdisjoint(own.certificates):
+            return Reason.CERTIFICATE_NOT_ALLOWED
         if own.bind_types and BIND_TYPES[command_id] not in own.bind_types:
             return Reason.BIND_TYPE_NOT_ALLOWED
         if own.max_sessions is not None and self._sessions[account] >= own.max_sessions:
@@ -62,7 +75,7 @@ class BindDesk:
         own = policy.accounts.get(account)
         most = own.failed_bind_delay.total_seconds() if own is not None else DELAY_MOST_S
         slowed = most * 2.0 ** min(over - DOUBLINGS, 0) if over >= 0 else 0.0
-        return max(slowed, STRANGER_DELAY_S if reason is Reason.ADDRESS_NOT_ALLOWED else 0.0)
+        return max(slowed, STRANGER_DELAY_S if reason in STRANGERS else 0.0)
 
     def failed(self, peer: str, account: str) -> None:
         """A bind was refused, here or by the SMSC."""

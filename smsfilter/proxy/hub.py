@@ -7,6 +7,7 @@ from smsfilter.config import ProxyConfig
 from smsfilter.metrics import Metrics
 from smsfilter.proxy.bind import BindDesk
 from smsfilter.proxy.gate import Gate
+from smsfilter.proxy.keyring import Keyring
 
 
 @dataclass(slots=True)
@@ -17,5 +18,6 @@ class Hub:
     gate: Gate
     metrics: Metrics
     binds: BindDesk
+    keyring: Keyring
     gone: Callable[[object], None] = lambda _relay: None
     """Called with a relay both of whose connections have ended."""

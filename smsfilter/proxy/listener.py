@@ -2,20 +2,26 @@
 
 The sockets are accepted by hand and not by the event loop's server, because running out of file
 descriptors has to pause accepting, say so once a second at most, and leave everyone else alone.
+Where a balancer stands in front, the peer is whom its PROXY header names, once that is read.
 """
 
 import asyncio
 import errno
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import partial
 
 from smsfilter import log
-from smsfilter.config import Address, Limits
+from smsfilter.config import Limits
+from smsfilter.ends import Address, Listen
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.dial import tune
+from smsfilter.proxy.entrance import Entrance
 from smsfilter.proxy.hub import Hub
+from smsfilter.proxy.legs import EsmeLeg
 from smsfilter.proxy.relay import Relay
+from smsfilter.proxy.tls import TLSTransport
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
@@ -32,8 +38,9 @@ class Listener:
         self._hub = hub
         hub.gone = self._gone
         self._limits = limits
-        self._sockets: list[socket.socket] = []
+        self._sockets: dict[socket.socket, Listen] = {}
         self._by_peer: Counter[str] = Counter()
+        self._counted: dict[Relay, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.relays: set[Relay] = set()
         self.empty = asyncio.Event()
@@ -42,11 +49,11 @@ class Listener:
         self.pauses = 0
         """How often accepting had to rest."""
 
-    def listen(self, addresses: Iterator[Address]) -> list[str]:
+    def listen(self, ends: Iterable[Listen]) -> list[str]:
         """Listen, and say where. Raises OSError when one of the addresses cannot be had."""
         try:
-            for host, port in addresses:
-                self._sockets += _bind(host, port)
+            for end in ends:
+                self._sockets |= dict.fromkeys(_bind(*end.address), end)
         except OSError:
             self.stop()
             raise
@@ -60,15 +67,16 @@ class Listener:
         for sock in self._sockets:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
-        self._sockets = []
+        self._sockets = {}
 
     def _gone(self, relay: object) -> None:
         if isinstance(relay, Relay) and relay in self.relays:
             self.relays.remove(relay)
-            peer = relay.session.peer
-            self._by_peer[peer] -= 1
-            if not self._by_peer[peer]:
-                del self._by_peer[peer]
+            peer = self._counted.pop(relay, None)
+            if peer is not None:
+                self._by_peer[peer] -= 1
+                if not self._by_peer[peer]:
+                    del self._by_peer[peer]
             if not self.relays:
                 self.empty.set()
 
@@ -87,7 +95,7 @@ class Listener:
                     raise
                 self._rest(listening, error)
                 return
-            self._enter(sock, address[0])
+            self._enter(sock, address[0], self._sockets[listening])
 
     def _rest(self, listening: socket.socket, error: OSError) -> None:
         """Leave those who wait in the backlog there for a second."""
@@ -97,9 +105,10 @@ class Listener:
         loop.remove_reader(listening)
         loop.call_later(PAUSE_S, self._watch, listening)
 
-    def _enter(self, sock: socket.socket, peer: str) -> None:
-        limits = self._limits
-        if len(self.relays) >= limits.sessions or self._by_peer[peer] >= limits.per_ip:
+    def _enter(self, sock: socket.socket, peer: str, end: Listen) -> None:
+        behind_balancer = end.is_balancer(peer)
+        crowded = not behind_balancer and self._by_peer[peer] >= self._limits.per_ip
+        if crowded or len(self.relays) >= self._limits.sessions:
             self._hub.metrics.closes[Leg.PROXY, Why.TOO_MANY] += 1
             sock.close()
             return
@@ -108,15 +117,46 @@ class Listener:
         relay = Relay(self._hub, peer)
         self.relays.add(relay)
         self.empty.clear()
-        self._by_peer[peer] += 1
-        log.get().debug("session_opened", peer=peer)
-        task = asyncio.get_running_loop().create_task(self._connect(relay, sock))
+        protocol = self._secured(relay, end)
+        if behind_balancer:
+            refused = partial(relay.esme_refused, Why.PROXY_HEADER)
+            protocol = Entrance(protocol, partial(self._introduced, relay), refused)
+        else:
+            self._count(relay, peer)
+        task = asyncio.get_running_loop().create_task(self._connect(relay, protocol, sock))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, relay: Relay, sock: socket.socket) -> None:
+    def _count(self, relay: Relay, peer: str) -> None:
+        self._by_peer[peer] += 1
+        self._counted[relay] = peer
+        log.get().debug("session_opened", peer=peer)
+
+    def _introduced(self, relay: Relay, peer: str | None) -> None:
+        """The balancer has said who is behind it; None = nobody but itself."""
+        if peer is not None:
+            relay.session.peer = peer
+        if self._by_peer[relay.session.peer] >= self._limits.per_ip:
+            relay.close(Leg.PROXY, Why.TOO_MANY)
+        elif relay in self.relays:
+            self._count(relay, relay.session.peer)
+
+    def _secured(self, relay: Relay, end: Listen) -> asyncio.Protocol:
+        """Put TLS in front of the ESME's leg where the address asks for it."""
+        leg = EsmeLeg(relay)
+        if end.tls is None:
+            return leg
+
+        def decided(error: Exception | None) -> None:
+            if error is not None:
+                relay.esme_refused(Why.HANDSHAKE, error)
+
+        return TLSTransport(self._hub.keyring.context(end.tls), leg, decided)
+
+    async def _connect(self, relay: Relay, protocol: asyncio.Protocol, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(relay.leg, sock)
+            await loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:
             sock.close()
             relay.close(Leg.ESME, Why.RESET)

@@ -10,12 +10,14 @@ from time import monotonic
 from typing import Protocol
 
 from smsfilter import log
+from smsfilter.proxy.bind import STRANGERS
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.dial import dial
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import Pair, SmscLeg
 from smsfilter.proxy.octets import nack, respond
 from smsfilter.proxy.session import Session
+from smsfilter.proxy.tls import names_of
 from smsfilter.rules.policy import AccountPolicy
 from smsfilter.rules.verdict import ANSWERS, Reason
 from smsfilter.smpp.const import (
@@ -42,6 +44,7 @@ from smsfilter.smpp.errors import Malformed
 from smsfilter.smpp.framer import Framer, Span
 from smsfilter.smpp.peek import Bind, peek_bind
 from smsfilter.smpp.session import State
+from smsfilter.tls import told
 
 BOUND_AS = {
     BIND_TRANSMITTER: State.BOUND_TX,
@@ -60,6 +63,7 @@ class Opener(Pair, Protocol):
 
     hub: Hub
     session: Session
+    esme: asyncio.Transport | None
     smsc: asyncio.Transport | None
     smsc_leg: SmscLeg | None
     closing: bool
@@ -164,11 +168,12 @@ class Opening:
             self._enter(account)
             timeouts = hub.config.timeouts
             try:
+                within_s = timeouts.connect.total_seconds()
                 transport, leg, upstream = await dial(
-                    hub.config.smsc, timeouts.connect.total_seconds(), lambda: SmscLeg(relay)
+                    hub.config.smsc, within_s, lambda: SmscLeg(relay), hub.keyring
                 )
             except OSError as error:
-                self._refuse(Reason.SMSC_UNAVAILABLE, why=str(error) or type(error).__name__)
+                self._refuse(Reason.SMSC_UNAVAILABLE, why=told(error))
                 return
             relay.smsc_made(transport, leg, str(upstream.address))
             transport.write(octets)
@@ -180,7 +185,8 @@ class Opening:
         if hub.gate.paused:
             return Reason.PAUSED
         policy, peer = hub.gate.judge.policy, self._relay.session.peer
-        return hub.binds.objection(policy, peer, bind, self._command_id)
+        certificate = names_of(self._relay.esme)
+        return hub.binds.objection(policy, peer, bind, self._command_id, certificate)
 
     def _refuse(self, reason: Reason, **told: str) -> None:
         """Refuse the bind without the SMSC, or because there is none."""
@@ -259,11 +265,12 @@ class Opening:
         self._refused(octets)
         self._tell_refused("refused_by_smsc", status, {})
 
-    def smsc_lost(self) -> None:
+    def smsc_lost(self, error: Exception | None) -> None:
         """The SMSC has hung up on the bind."""
         relay = self._relay
         if relay.session.state is State.BINDING:
-            self._refuse(Reason.SMSC_UNAVAILABLE, why="the SMSC closed the connection")
+            why = told(error) if error else "the SMSC closed the connection"
+            self._refuse(Reason.SMSC_UNAVAILABLE, why=why)
 
     # --- the end
 
@@ -292,7 +299,7 @@ class Opening:
     def _tell_refused(self, reason: str, status: int, told: dict[str, str]) -> None:
         session, bind = self._relay.session, self._bind
         account = bind.system_id.decode("latin-1") if bind else None
-        if reason in (Reason.ADDRESS_NOT_ALLOWED, Reason.PASSWORD_TOO_LONG) and account:
+        if reason in (*STRANGERS, Reason.PASSWORD_TOO_LONG) and account:
             self._relay.hub.binds.failed(session.peer, account)
         if not self._relay.hub.binds.is_told(reason):
             return

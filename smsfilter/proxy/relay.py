@@ -16,13 +16,14 @@ from smsfilter import log
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.downlink import pass_down
 from smsfilter.proxy.hub import Hub
-from smsfilter.proxy.legs import EsmeLeg, SmscLeg
+from smsfilter.proxy.legs import SmscLeg
 from smsfilter.proxy.octets import nack, request
 from smsfilter.proxy.opening import Opening
 from smsfilter.proxy.session import Session
 from smsfilter.proxy.turn import Turn
 from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
 from smsfilter.smpp.session import BOUND, State
+from smsfilter.tls import told
 
 UNDECIDED_MOST = 256 << 10
 """Octets of an ESME that wait for a verdict before reading pauses."""
@@ -93,6 +94,12 @@ class Relay:
         """The ESME is connected."""
         self.esme = transport
         transport.set_write_buffer_limits(high=UNREAD_SOME)
+
+    def esme_refused(self, why: Why, error: Exception) -> None:
+        """It did not get as far as SMPP: no PROXY header, or no TLS."""
+        if not self.closing:
+            log.get().debug("connection_refused", peer=self.session.peer, why=why, said=told(error))
+            self.close(Leg.ESME, why)
 
     def from_esme(self, data: bytes) -> None:
         """Keep the octets; have them decided if a turn is not under way already."""
@@ -264,7 +271,7 @@ class Relay:
             return  # of an earlier bind, which was refused
         self.smsc = self.smsc_leg = None
         if self._opening is not None and not self.closing:
-            self._opening.smsc_lost()
+            self._opening.smsc_lost(error)
         elif not self.closing:
             if self._ended is not None:
                 self.close(Leg.ESME, self._ended)
@@ -374,10 +381,6 @@ class Relay:
     def quiet(self) -> bool:
         """Whether nothing is undecided or unanswered."""
         return not (self._busy or self.session.in_flight())
-
-    def leg(self) -> EsmeLeg:
-        """The protocol for the ESME's connection."""
-        return EsmeLeg(self)
 
     def _tell(self, leg: Leg, why: Why) -> None:
         session = self.session

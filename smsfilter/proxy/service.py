@@ -25,6 +25,7 @@ from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.gate import Gate
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.janitor import Janitor
+from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.listener import Listener
 from smsfilter.proxy.notify import Notify
 from smsfilter.rules.judge import Judge
@@ -36,6 +37,7 @@ from smsfilter.store.connect import client
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index
 from smsfilter.store.lint import any_approval
+from smsfilter.tls import FileError
 
 TICK_S = 1.0
 REGISTRY_WITHIN_S = 2.0
@@ -89,7 +91,8 @@ class Service:
         judge = Judge(policy, None)
         self._gate = Gate(self.index, self._guard, judge, metrics, self._decisions)
         binds = BindDesk(config.proxy.limits.bind_password_max)
-        self._hub = Hub(config.proxy, self._gate, metrics, binds)
+        self._keyring = Keyring(config.proxy, metrics)
+        self._hub = Hub(config.proxy, self._gate, metrics, binds, self._keyring)
         self.listener = listener = Listener(self._hub, config.proxy.limits)
         self._janitor = Janitor(config.proxy.timeouts)
         self._redis = client(address)
@@ -125,7 +128,7 @@ class Service:
             async with asyncio.timeout(REGISTRY_WITHIN_S):
                 await self._poll_registry()
         await self._look_for_missing()
-        listening = self.listener.listen(each.address for each in self._config.proxy.listen)
+        listening = self.listener.listen(self._config.proxy.listen)
         log.get().info(
             "listening",
             listen=listening,
@@ -200,15 +203,16 @@ class Service:
     # --- reload
 
     async def reload(self) -> None:
-        """SIGHUP: the policy anew, in one step, or the old one stays."""
+        """SIGHUP: the policy and all certificates anew, in one step, or the old ones stay."""
         self._notify.reloading()
         try:
             loaded = await asyncio.to_thread(load, self._config_file)
-        except ConfigError as error:
+            certificates = await asyncio.to_thread(self._keyring.read)
+        except (ConfigError, FileError) as error:
             self.metrics.config_stale = True
-            problems = [str(problem) for problem in error.problems]
-            log.get().error("config_rejected", errors=problems)
+            log.get().error("config_rejected", errors=str(error).splitlines())
         else:
+            self._keyring.take(certificates)
             policy, old = loaded.policy, self._gate.judge
             compiled = old.registry
             if policy.timezone != old.policy.timezone and self._registry_file is not None:
@@ -238,6 +242,7 @@ class Service:
             self._decisions.tick(time.time())
             for reason, count in self._hub.binds.next_second().items():
                 log.get().warning("bind_refused_summary", reason=reason, count=count)
+            self._keyring.tick(now)
             self._notify.watchdog()
             await self._keep_epoch()
 
@@ -345,10 +350,10 @@ class Service:
     async def drain(self) -> None:
         """Take no more, let what is under way be answered, unbind, say good-bye."""
         self._draining = self._gate.paused = True
+        self.listener.stop()
         seconds = self._config.proxy.timeouts.drain.total_seconds()
         log.get().info("draining", sessions=len(self.listener.relays), within_s=seconds)
         self._notify.stopping("draining")
-        self.listener.stop()
         relays = self.listener.relays
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

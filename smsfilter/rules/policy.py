@@ -185,6 +185,32 @@ DEFAULT_RULES: tuple[Rule, ...] = (
 )
 
 
+def _certificate(value: str) -> str:
+    kind, _, name = value.partition(":")
+    if kind == "sha256":
+        name = name.replace(":", "").lower()
+        known = re.fullmatch(r"[0-9a-f]{64}", name) is not None
+    elif kind == "dns":
+        name = name.lower()
+        known = re.fullmatch(r"[a-z0-9*._-]{1,253}", name) is not None
+    else:
+        known = kind == "cn" and 1 <= len(name) <= 64
+    if not known:
+        raise ValueError(
+            "not a name of a certificate: write sha256: and its fingerprint of 64 hex digits, "
+            "cn: and the common name of its subject, or dns: and a DNS name of its subjectAltName"
+        )
+    return f"{kind}:{name}"
+
+
+CertificateName = Annotated[
+    str,
+    AfterValidator(_certificate),
+    WithJsonSchema({"type": "string", "pattern": "^(sha256|cn|dns):.+$"}),
+]
+"""`sha256:…`, `cn:…` or `dns:…`; fingerprints and DNS names in small letters, without colons."""
+
+
 class AccountPolicy(Model):
     """What differs for one account (system_id)."""
 
@@ -193,6 +219,11 @@ class AccountPolicy(Model):
     )
     addresses: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="where it may connect from, as networks; empty: anywhere"
+    )
+    certificates: tuple[CertificateName, ...] = Field(
+        (),
+        description="the client certificates it may bind with, as sha256:…, cn:… or dns:…; "
+        "empty: none is needed",
     )
     max_sessions: Annotated[int, Field(ge=1)] | None = Field(
         None, description="how many binds it may hold at once"

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     ALREADY_BOUND = "already_bound"
     SMSC_UNAVAILABLE = "smsc_unavailable"
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    CERTIFICATE_NOT_ALLOWED = "certificate_not_allowed"
     BIND_TYPE_NOT_ALLOWED = "bind_type_not_allowed"
     TOO_MANY_SESSIONS = "too_many_sessions"
     PASSWORD_TOO_LONG = "password_too_long"  # noqa: S105 - a reason, not a secret
@@ -79,6 +80,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.ALREADY_BOUND: Answer(_P, 0x05),  # ESME_RALYBND
     Reason.SMSC_UNAVAILABLE: Answer(_T, 0x08),  # ESME_RSYSERR
     Reason.ADDRESS_NOT_ALLOWED: Answer(_P, 0x0D),  # ESME_RBINDFAIL
+    Reason.CERTIFICATE_NOT_ALLOWED: Answer(_P, 0x0D),
     Reason.BIND_TYPE_NOT_ALLOWED: Answer(_P, 0x0D),
     Reason.TOO_MANY_SESSIONS: Answer(_T, 0x0D),
     Reason.PASSWORD_TOO_LONG: Answer(_P, 0x0E),  # ESME_RINVPASWD

@@ -56,10 +56,11 @@ class Visitors:
         account: str | None = "acme",
         kind: str = "trx",
         fields: Mapping[str, Any] | None = None,
+        port: int | None = None,
         **options: Any,
     ) -> FakeESME:
         """Connect an ESME, bound unless the account is None; `fields` are those of its bind."""
-        esme = await FakeESME.connect(self.site.port, **options)
+        esme = await FakeESME.connect(port or self.site.port, **options)
         self._esmes.append(esme)
         return esme if account is None else await esme.bound(kind, account, **(fields or {}))
 

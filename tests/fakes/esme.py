@@ -9,11 +9,13 @@ sees it. A request that gets no answer fails with the list of what did come.
 import asyncio
 import itertools
 import socket
+import ssl
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 from typing import Any, Self
 
+from smsfilter.proxy.tls import TLSTransport
 from smsfilter.smpp import pdu as codec
 from smsfilter.smpp.const import (
     BIND_RECEIVER,
@@ -28,6 +30,7 @@ from smsfilter.smpp.const import (
 )
 from smsfilter.smpp.pdu import PDU
 from tests.fakes import wire
+from tests.fakes.certificates import HOST
 from tests.fakes.changes import TIMEOUT_S, Changes
 from tests.fakes.leg import Leg, describe, name_of
 
@@ -64,8 +67,15 @@ class FakeESME(Leg):
         auto_answer: bool = True,
         local_host: str | None = None,
         rcvbuf: int | None = None,
+        tls: ssl.SSLContext | None = None,
+        before: bytes = b"",
+        half_closing: bool = False,
     ) -> Self:
-        """Connect; `local_host` chooses the address it comes from, `rcvbuf` a small buffer."""
+        """Connect; `local_host` chooses the address it comes from, `rcvbuf` a small buffer.
+
+        `before` are octets that are sent before everything else, TLS included. `half_closing` is
+        for TLS whose `half_close` works: asyncio's own has none, so it is the daemon's then.
+        """
         loop = asyncio.get_running_loop()
         sock = socket.socket()
         sock.setblocking(False)
@@ -76,10 +86,22 @@ class FakeESME(Leg):
                 sock.bind((local_host, 0))
             async with asyncio.timeout(TIMEOUT_S):
                 await loop.sock_connect(sock, (host, port))
+                await loop.sock_sendall(sock, before)
         except BaseException:
             sock.close()
             raise
-        _, esme = await loop.create_connection(lambda: cls(auto_answer=auto_answer), sock=sock)
+        if tls is not None and half_closing:
+            esme, over = cls(auto_answer=auto_answer), loop.create_future()
+            transport = TLSTransport(tls, esme, over.set_result, HOST)
+            await loop.create_connection(lambda: transport, sock=sock)
+            assert await over is None
+            return esme
+        _, esme = await loop.create_connection(
+            lambda: cls(auto_answer=auto_answer),
+            sock=sock,
+            ssl=tls,
+            server_hostname=HOST if tls is not None else None,
+        )
         return esme
 
     # what comes

@@ -127,9 +127,10 @@ class Leg(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close with FIN and wait until it is done; octets nobody takes are thrown away."""
-        self.hang_up()
         if self.transport.get_write_buffer_size():
             self.abort()
+        else:
+            self.hang_up()
         await self.wait_ended()
 
     async def wait_ended(self, timeout_s: float = TIMEOUT_S) -> str:

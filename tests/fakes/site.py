@@ -203,6 +203,12 @@ class Site:
         return self._port_in("listen")
 
     @property
+    def ports(self) -> list[int]:
+        """All ports it listens on, in the order of the configuration."""
+        found = self.logged("listening")[-1]["listen"]
+        return [int(address.rpartition(":")[2]) for address in found]
+
+    @property
     def admin_port(self) -> int:
         """The port of metrics and health."""
         return self._port_in("admin")

@@ -10,6 +10,7 @@ connection it came on: tests assert on that record, never on what the proxy says
 import asyncio
 import itertools
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from typing import Self
 
@@ -157,12 +158,16 @@ class FakeSMSC:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._rcvbuf: int | None = None
+        self.tls: ssl.SSLContext | None = None
+        """For connections made after `listen`."""
 
     @classmethod
-    async def start(cls, port: int = 0, *, rcvbuf: int | None = None) -> Self:
+    async def start(
+        cls, port: int = 0, *, rcvbuf: int | None = None, tls: ssl.SSLContext | None = None
+    ) -> Self:
         """Listen on 127.0.0.1; `rcvbuf` makes a small receive buffer, to be full soon."""
         smsc = cls()
-        smsc._port, smsc._rcvbuf = port, rcvbuf
+        smsc._port, smsc._rcvbuf, smsc.tls = port, rcvbuf, tls
         await smsc.listen()
         return smsc
 
@@ -182,7 +187,9 @@ class FakeSMSC:
         sock.bind(("127.0.0.1", self._port))
         self._port = sock.getsockname()[1]
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: SMSCConnection(self), sock=sock)
+        self._server = await loop.create_server(
+            lambda: SMSCConnection(self), sock=sock, ssl=self.tls
+        )
 
     def stop_listening(self) -> None:
         """Refuse new connections; those that stand go on."""

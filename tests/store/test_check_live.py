@@ -15,8 +15,10 @@ from smsfilter.rules.senders import RegistryFile
 from smsfilter.store import registry
 from smsfilter.store.address import parse_url
 from smsfilter.store.connect import connected
+from tests.fakes.certificates import Authority
 from tests.fakes.process import free_port
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.smsc import FakeSMSC
 
 pytestmark = pytest.mark.redis
 
@@ -226,3 +228,31 @@ def test_an_smsc_that_does_not_answer(
 
     assert status == 1
     assert f"SMSC 127.0.0.1:{port}: no answer in 0.1s; cure: " in err[-1]
+
+
+async def test_an_smsc_with_tls_is_shaken_hands_with(
+    tmp_path: Path, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authority, strangers = Authority(tmp_path), Authority(tmp_path, "strangers")
+    smsc = await FakeSMSC.start(tls=authority.server(authority.issue("smsc")))
+    site = Site(tmp_path, redis_server.url, f"127.0.0.1:{smsc.port}")
+    text = site.config.read_text()
+    said = {}
+    for name, tls in (
+        ("good", f"ca: {authority.ca}"),
+        ("unknown", f"ca: {strangers.ca}"),
+        ("other", f"ca: {authority.ca}, server_name: smsc.example"),
+    ):
+        end = f"{{address: '127.0.0.1:{smsc.port}', tls: {{{tls}}}}}"
+        site.config.write_text(text.replace(f"'127.0.0.1:{smsc.port}'", end))
+        said[name] = await asyncio.to_thread(site.check, capsys)
+    await smsc.wait_no_connection()
+    await smsc.stop()
+
+    where = f"SMSC 127.0.0.1:{smsc.port}"
+    assert said["good"][1][-1] == f"{where} takes connections with TLS: ok"
+    refused = f"{where}: TLS: the certificate is not accepted: "
+    cure = "; cure: see proxy.smsc.tls: ca, server_name, certificate and key"
+    assert said["unknown"][2][-1] == f"{refused}unable to get local issuer certificate{cure}"
+    assert said["other"][2][-1].startswith(f"{refused}Hostname mismatch")
+    assert smsc.received == []

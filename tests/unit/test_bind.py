@@ -4,7 +4,7 @@ import pytest
 
 from smsfilter.proxy.bind import DELAY_MOST_S, FAILURES_FREE, FAILURES_KEPT, BindDesk
 from smsfilter.rules.policy import Policy
-from smsfilter.rules.verdict import Reason
+from smsfilter.rules.verdict import ANSWERS, Reason
 from smsfilter.smpp.const import BIND_RECEIVER, BIND_TRANSMITTER
 from smsfilter.smpp.const import BIND_TRANSCEIVER as TRX
 from smsfilter.smpp.peek import Bind
@@ -133,3 +133,59 @@ def test_an_account_has_its_own_delay(desk: BindDesk) -> None:
             desk.failed("192.0.2.1", account)
     delays = [desk.delay(policy, "192.0.2.1", name, None) for name in ("acme", "bravo", "charlie")]
     assert delays == [4.0, 0.0, DELAY_MOST_S]
+
+
+# certificates
+
+NAMED = Policy.model_validate(
+    {
+        "accounts": {
+            "acme": {"certificates": [f"sha256:{'AB:' * 31}AB", "dns:ESME.Acme.example"]},
+            "bravo": {"certificates": ["cn:Bravo, Ltd"], "addresses": ["192.0.2.0/24"]},
+        }
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("account", "names", "reason"),
+    [
+        (b"acme", {f"sha256:{'ab' * 32}", "cn:whoever"}, None),
+        (b"acme", {f"sha256:{'cd' * 32}", "dns:esme.acme.example", "dns:other"}, None),
+        (b"acme", {f"sha256:{'cd' * 32}", "cn:esme.acme.example"}, Reason.CERTIFICATE_NOT_ALLOWED),
+        (b"acme", set(), Reason.CERTIFICATE_NOT_ALLOWED),
+        (b"bravo", {"cn:Bravo, Ltd"}, None),
+        (b"bravo", {"cn:bravo, ltd"}, Reason.CERTIFICATE_NOT_ALLOWED),
+        (b"unheard", set(), None),
+        (b"unheard", {"cn:whoever"}, None),
+    ],
+)
+def test_an_account_comes_with_one_of_its_certificates(
+    desk: BindDesk, account: bytes, names: set[str], reason: Reason | None
+) -> None:
+    found = desk.objection(NAMED, "192.0.2.1", bind(account), TRX, frozenset(names))
+    assert found is reason
+
+
+def test_a_wrong_address_or_certificate_costs_the_same(desk: BindDesk) -> None:
+    """And an account that has both in the policy needs both."""
+    right = frozenset({"cn:Bravo, Ltd"})
+    wrong = desk.objection(NAMED, "192.0.3.1", bind(b"bravo"), TRX, right)
+    assert wrong is Reason.ADDRESS_NOT_ALLOWED
+    strange = desk.objection(NAMED, "192.0.2.1", bind(b"bravo"), TRX)
+    assert strange is Reason.CERTIFICATE_NOT_ALLOWED
+    delays = {desk.delay(NAMED, "192.0.2.1", "bravo", reason) for reason in (wrong, strange)}
+    assert delays == {1.0}
+    assert ANSWERS[wrong] == ANSWERS[strange]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "acme", "cn", "cn:", f"cn:{'x' * 65}", "sha256:", "sha1:abcd", f"sha256:{'ab' * 31}"),
+        *(f"sha256:{'ab' * 31}zz", f"sha256:{'ab' * 33}", "dns:", "dns:a b", "CN:acme"),
+    ],
+)
+def test_what_names_no_certificate(name: str) -> None:
+    with pytest.raises(ValueError, match="not a name of a certificate: write sha256: and"):
+        Policy.model_validate({"accounts": {"acme": {"certificates": [name]}}})

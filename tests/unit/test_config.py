@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from smsfilter.config import (
-    Address,
     Config,
     ConfigError,
     Limits,
@@ -17,6 +16,7 @@ from smsfilter.config import (
     load_policy,
     load_yaml,
 )
+from smsfilter.ends import Address
 from smsfilter.rules.policy import Policy
 
 MINIMAL = """

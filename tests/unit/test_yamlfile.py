@@ -104,8 +104,8 @@ def test_all_errors_at_once_in_the_order_of_the_file() -> None:
 
 def test_unknown_keys_far_from_all_known_ones_list_those() -> None:
     assert problems("accounts: {a: {colour: red}}") == [
-        "1:16: unknown key 'colour'; known here: addresses, bind_types, error_body, "
-        "failed_bind_delay, max_sessions, mode, rate, status, window"
+        "1:16: unknown key 'colour'; known here: addresses, bind_types, certificates, "
+        "error_body, failed_bind_delay, max_sessions, mode, rate, status, window"
     ]
 
 
