@@ -61,7 +61,11 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what runs on demand only, and give it the time that it was given."""
+    """Leave out what runs on demand only, and give it the time that it was given.
+
+    What takes longest in one piece comes first: at the end one worker would wait for the other.
+    """
+    items.sort(key=lambda item: item.path.name != "test_interpreters.py")
     for marker in ON_DEMAND:
         if marker not in config.option.markexpr:
             left_out = [item for item in items if item.get_closest_marker(marker)]

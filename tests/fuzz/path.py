@@ -16,13 +16,16 @@ from zoneinfo import ZoneInfo
 
 import hiredis
 
-from smsfilter.config import Address, ProxyConfig, Upstream
+from smsfilter.config import ProxyConfig
+from smsfilter.ends import Address, Upstream
 from smsfilter.log import DecisionLog
 from smsfilter.metrics import Metrics
 from smsfilter.proxy import opening
 from smsfilter.proxy.bind import BindDesk
 from smsfilter.proxy.gate import Gate
 from smsfilter.proxy.hub import Hub
+from smsfilter.proxy.keyring import Keyring
+from smsfilter.proxy.legs import EsmeLeg
 from smsfilter.proxy.relay import Relay
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import Policy
@@ -154,10 +157,10 @@ class Case:
         judge = Judge(policy, COMPANIES)
         decisions = DecisionLog(chance.choice(("refused", "all")), mock.Mock())
         gate = Gate(self.index, EpochGuard(), judge, self.metrics, decisions)  # type: ignore[arg-type]
-        hub = Hub(CONFIG, gate, self.metrics, BindDesk(8))
+        hub = Hub(CONFIG, gate, self.metrics, BindDesk(8), Keyring(CONFIG, self.metrics))
         self.relay = relay = Watched(hub, "192.0.2.1")
         relay.errors = []
-        self.leg = relay.leg()
+        self.leg = EsmeLeg(relay)
         self.esme = Line(self.leg.connection_lost)
         self.smsc: Line | None = None
         self.smsc_leg: Any = None
@@ -169,7 +172,7 @@ class Case:
         self.numbers = iter(range(1, 1 << 30))
         self.leg.connection_made(self.esme)  # type: ignore[arg-type]
 
-    async def dial(self, _upstreams: Any, _within: float, factory: Any) -> Any:
+    async def dial(self, _upstreams: Any, _within: float, factory: Any, _keyring: Any) -> Any:
         """Stands for proxy.dial."""
         self.smsc_leg = factory()
         self.smsc = Line(self.smsc_leg.connection_lost)
