@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from redis.exceptions import RedisError
 
-from smsfilter import __version__, log
+from smsfilter import log
 from smsfilter.config import ConfigError, Loaded, load
 from smsfilter.log import DecisionLog, Writer
 from smsfilter.metrics import Metrics, present
@@ -28,6 +28,7 @@ from smsfilter.proxy.janitor import Janitor
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.listener import Listener
 from smsfilter.proxy.notify import Notify
+from smsfilter.proxy.status import Status
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import ApprovalRule, Mode, Policy
 from smsfilter.rules.senders import Registry, RegistryFile
@@ -45,7 +46,6 @@ REGISTRY_WITHIN_S = 2.0
 DRAIN_LOOK_S = 0.02
 UNBIND_WITHIN_S = 2.5
 """How long the end waits for the SMSC to answer the unbinds: a little more than a relay does."""
-SESSIONS_SHOWN = 200
 DROPPED = [
     ("esme", "unexpected_response"),
     ("smsc", "unexpected_response"),
@@ -53,8 +53,6 @@ DROPPED = [
     ("smsc", "malformed"),
 ]
 """The series of `pdus_dropped`, there from the start."""
-HEARTBEAT_MOST_S = 5.0
-"""Age of the last tick at which /livez says that the event loop hangs."""
 
 
 class Service:
@@ -75,10 +73,6 @@ class Service:
         self._writer = writer
         self._notify = notify
         self._registry_file: RegistryFile | None = None
-        self._missing: dict[str, str] = {}
-        self._draining = False
-        self._started = time.monotonic()
-        self._beat = self._started
         self._said: dict[str, str] = {}
         self.metrics = metrics = Metrics()
         self._guard = EpochGuard(**_kept(config.state_dir / "index.json"))
@@ -93,7 +87,8 @@ class Service:
         binds = BindDesk(config.proxy.limits.bind_password_max)
         self._keyring = Keyring(config.proxy, metrics)
         self._hub = Hub(config.proxy, self._gate, metrics, binds, self._keyring)
-        self.listener = listener = Listener(self._hub, config.proxy.limits)
+        self.listener = Listener(self._hub, config.proxy.limits)
+        self._status = Status(self._hub, self.listener, self.index, self._guard, metrics)
         self._janitor = Janitor(config.proxy.timeouts)
         self._redis = client(address)
         self._tasks: list[asyncio.Task[None]] = []
@@ -102,13 +97,6 @@ class Service:
         present(metrics.bypassed, [rule.id for rule in judge.rules])
         present(metrics.pdus_dropped, DROPPED)
         metrics.policy_version = judge.version
-        metrics.sessions = self._sessions_by_state
-        metrics.limits = {name: float(most) for name, most in config.proxy.limits}
-        metrics.account_limits = self._account_limits
-        metrics.account_sessions = lambda: {
-            account: binds.sessions(account) for account in self._gate.judge.policy.accounts
-        }
-        metrics.in_flight = lambda: sum(r.session.in_flight() for r in list(listener.relays))
         metrics.log_dropped = lambda: writer.dropped
 
     # --- start
@@ -117,7 +105,8 @@ class Service:
         """Come up. Raises OSError when a port cannot be had, RedisRefused when Redis refuses."""
         if self._config.proxy.admin is not None:
             admin = self._config.proxy.admin
-            self._admin = Admin(admin, self.metrics, self.readiness, self.liveness, self.status)
+            status = self._status
+            self._admin = Admin(admin, self.metrics, status.readiness, status.liveness, status.page)
             try:
                 self._admin.start()
             except OSError as error:
@@ -138,7 +127,7 @@ class Service:
         )
         self._tasks.append(asyncio.create_task(self._tick(), name="tick"))
         self._tasks.append(asyncio.create_task(self._follow_registry(), name="registry"))
-        if not self._missing:
+        if not self._status.missing:
             log.get().info("ready")
         self._notify.ready(f"listening on {', '.join(listening)}")
 
@@ -146,12 +135,12 @@ class Service:
         """Say what has to be there before a message can pass, and what cures its absence."""
         config, prefix = self._config_file, self._config.redis.prefix
         if not self.index.up:
-            self._missing["redis"] = f"start Redis at {self._address}: {self.index.why}"
+            self._status.missing["redis"] = f"start Redis at {self._address}: {self.index.why}"
         if self._registry_file is None:
-            self._missing["registry"] = f"smsfilter registry load FILE -c {config}"
+            self._status.missing["registry"] = f"smsfilter registry load FILE -c {config}"
         if not self.metrics.index_ready:
-            self._missing["epoch"] = f"smsfilter index ready -c {config}"
-        for what, cure in self._missing.items():
+            self._status.missing["epoch"] = f"smsfilter index ready -c {config}"
+        for what, cure in self._status.missing.items():
             log.get().warning("not_ready", missing=what, cure=cure)
         policy = self._gate.judge.policy
         asked = any(isinstance(r, ApprovalRule) and r.mode is Mode.ENFORCE for r in policy.rules)
@@ -197,7 +186,7 @@ class Service:
         self._registry_file = content
         self._gate.judge = Judge(self._gate.judge.policy, compiled)
         self.metrics.registry_version = version
-        self._cured("registry")
+        self._status.cured("registry")
         log.get().info("registry_loaded", version=version, companies=len(content.companies))
 
     # --- reload
@@ -231,14 +220,14 @@ class Service:
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + TICK_S
-        self._beat = time.monotonic()
+        self._status.beat = time.monotonic()
         while True:
             await asyncio.sleep(max(due - loop.time(), 0))
             now = loop.time()
             self.metrics.loop_lag = max(now - due, 0.0)
             due = now + TICK_S
-            self._beat = time.monotonic()
-            self._janitor.sweep(self.listener.relays, self._beat)
+            self._status.beat = time.monotonic()
+            self._janitor.sweep(self.listener.relays, self._status.beat)
             self._decisions.tick(time.time())
             for reason, count in self._hub.binds.next_second().items():
                 log.get().warning("bind_refused_summary", reason=reason, count=count)
@@ -260,7 +249,7 @@ class Service:
         elif not self.metrics.index_ready:
             self._said.pop("index_untrusted", None)
             log.get().info("index_epoch", epoch=self._guard.epoch, seq=self._guard.seq)
-            self._cured("epoch")
+            self._status.cured("epoch")
         self.metrics.index_ready = trusted
 
     def _say_once(self, event: str, why: str) -> None:
@@ -269,87 +258,22 @@ class Service:
             self._said[event] = why
             log.get().error(event, why=why)
 
-    def _cured(self, what: str) -> None:
-        if self._missing.pop(what, None) is not None and not self._missing:
-            log.get().info("ready")
-
     def index_up(self) -> None:
         """See `store.index.Watcher`."""
         self.metrics.redis_up = True
         log.get().info("redis_up", redis=str(self._address))
-        self._cured("redis")
+        self._status.cured("redis")
 
     def index_away(self, why: str) -> None:
         """See `store.index.Watcher`."""
         self.metrics.redis_up = False
         log.get().error("redis_away", redis=str(self._address), why=why)
 
-    # --- what is asked of it by the admin port, in its threads
-
-    def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the balancer should send sessions here."""
-        detail = {"missing": dict(self._missing), "draining": self._draining, **self._redis_state()}
-        return not self._missing and not self._draining, detail
-
-    def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the event loop turns."""
-        age = time.monotonic() - self._beat
-        return age < HEARTBEAT_MOST_S, {"heartbeat_age_s": round(age, 3)}
-
-    def _redis_state(self) -> dict[str, Any]:
-        index, guard = self.index, self._guard
-        state = "up" if index.up else "away"
-        why = index.why or guard.why or None
-        return {"redis": {"state": state, "why": why, "endpoint": str(self._address)}}
-
-    def status(self) -> dict[str, Any]:
-        """What `smsfilter top` shows: see `admin`."""
-        relays = list(self.listener.relays)
-        shown = sorted(relays, key=lambda r: -r.session.forwarded)[:SESSIONS_SHOWN]
-        return {
-            **self.metrics.snapshot(),
-            **self._redis_state(),
-            "version": __version__,
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "state": "draining" if self._draining else "serving",
-            "ready": not self._missing,
-            "missing": [f"{what}: {cure}" for what, cure in self._missing.items()],
-            "sessions": [
-                {
-                    "account": relay.session.account,
-                    "peer": relay.session.peer,
-                    "state": relay.session.state.name.lower(),
-                    "bound_as": relay.session.bound_as,
-                    "since": relay.opened_at,
-                    "forwarded": relay.session.forwarded,
-                    "refused": relay.session.refused,
-                    "in_flight": relay.session.in_flight(),
-                }
-                for relay in shown
-            ],
-            "sessions_total": len(relays),
-        }
-
-    def _account_limits(self) -> dict[tuple[str, str], int]:
-        return {
-            (account, limit): most
-            for account, own in self._gate.judge.policy.accounts.items()
-            for limit in ("max_sessions", "rate", "window")
-            if (most := getattr(own, limit)) is not None
-        }
-
-    def _sessions_by_state(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for relay in list(self.listener.relays):
-            name = relay.session.state.name.lower()
-            found[name] = found.get(name, 0) + 1
-        return found
-
     # --- the end
 
     async def drain(self) -> None:
         """Take no more, let what is under way be answered, unbind, say good-bye."""
-        self._draining = self._gate.paused = True
+        self._status.draining = self._gate.paused = True
         self.listener.stop()
         seconds = self._config.proxy.timeouts.drain.total_seconds()
         log.get().info("draining", sessions=len(self.listener.relays), within_s=seconds)
@@ -372,7 +296,7 @@ class Service:
 
     def heartbeat(self) -> float:
         """When the event loop last turned, in monotonic seconds."""
-        return self._beat
+        return self._status.beat
 
     async def stop(self) -> None:
         """End what is left, whatever state it is in."""
