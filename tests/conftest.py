@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 if TYPE_CHECKING:
     import redis
 
+    from tests.fakes.calm import Visitors
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site
     from tests.fakes.smsc import FakeSMSC
@@ -179,3 +181,16 @@ async def make_site(
 async def site(make_site: MakeSite) -> Site:
     """The default site, started: its companies are in tests/fakes/registry.py."""
     return await make_site()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def connect(calm: Site) -> AsyncIterator[Visitors]:
+    """Connects ESMEs to the site that a file's tests share, which is `calm` in that file.
+
+    They are gone, and their SMSC connections with them, after the test.
+    """
+    from tests.fakes.calm import Visitors
+
+    visitors = Visitors(calm)
+    yield visitors
+    await visitors.leave()

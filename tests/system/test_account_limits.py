@@ -34,13 +34,6 @@ def smsc(calm: Site) -> FakeSMSC:
     return calm.smsc
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def connect(calm: Site) -> AsyncIterator[Visitors]:
-    visitors = Visitors(calm)
-    yield visitors
-    await visitors.leave()
-
-
 async def test_a_rate_is_that_of_all_sessions_together(
     connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:

@@ -45,14 +45,6 @@ def smsc(calm: Site) -> FakeSMSC:
     return calm.smsc
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def connect(calm: Site) -> AsyncIterator[Visitors]:
-    """Connects ESMEs that are gone, and their SMSC connections with them, after the test."""
-    visitors = Visitors(calm)
-    yield visitors
-    await visitors.leave()
-
-
 def header_of(pdu: bytes) -> tuple[int, int, int]:
     """(command_id, command_status, sequence_number)."""
     head = wire.header(pdu)

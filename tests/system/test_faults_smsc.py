@@ -52,14 +52,6 @@ def smsc(calm: Site) -> FakeSMSC:
     return calm.smsc
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def connect(calm: Site) -> AsyncIterator[Visitors]:
-    """Connects ESMEs that are gone, and their SMSC connections with them, after the test."""
-    visitors = Visitors(calm)
-    yield visitors
-    await visitors.leave()
-
-
 def newest(smsc: FakeSMSC) -> SMSCConnection:
     return smsc.connections[-1]
 

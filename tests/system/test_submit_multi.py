@@ -34,13 +34,6 @@ def smsc(calm: Site) -> FakeSMSC:
     return calm.smsc
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def connect(calm: Site) -> AsyncIterator[Visitors]:
-    visitors = Visitors(calm)
-    yield visitors
-    await visitors.leave()
-
-
 def multi(number: int, *to: str, **fields: object) -> bytes:
     return wire.submit_multi(number, FROM, [wire.sme(each) for each in to], **fields)  # type: ignore[arg-type]
 
