@@ -7,7 +7,6 @@ not. Certificates are looked at too (`check_tls`). `--live` also asks Redis and 
 """
 
 import argparse
-import resource
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -17,10 +16,6 @@ from smsfilter.cli.store import add_config
 if TYPE_CHECKING:
     from smsfilter.config import Document, Loaded, Place
     from smsfilter.rules.policy import Policy
-
-DESCRIPTORS_PER_SESSION: Final = 2
-DESCRIPTORS_BESIDE: Final = 64
-"""Listening sockets, Redis, log, admin connections, what the interpreter holds."""
 
 RETRIED: Final = frozenset({0x14, 0x45, 0x58, 0x61, 0x64})
 """What some senders send again: RMSGQFUL, RSUBMITFAIL, RTHROTTLED, RINVSCHED, RX_T_APPN."""
@@ -176,6 +171,8 @@ def _named(status: int) -> str:
 
 
 def _surroundings(loaded: "Loaded") -> Iterator[Caution]:
+    from smsfilter.proxy.listener import too_few_descriptors  # noqa: PLC0415 - start-up stays light
+
     config, file = loaded.config, loaded.config_file
     if config.redis.url.startswith("embedded:"):
         yield (
@@ -183,9 +180,9 @@ def _surroundings(loaded: "Loaded") -> Iterator[Caution]:
             "embedded: is a private server to try things out; use a Redis of its own in service",
         )
     sessions = config.proxy.limits.sessions
-    needed = sessions * DESCRIPTORS_PER_SESSION + DESCRIPTORS_BESIDE
-    allowed, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed != resource.RLIM_INFINITY and allowed < needed:
+    few = too_few_descriptors(sessions)
+    if few is not None:
+        needed, allowed = few
         yield (
             file.place(("proxy", "limits", "sessions")),
             f"{sessions} sessions need {needed} file descriptors, and {allowed} are allowed here; "

@@ -3,7 +3,8 @@
 The SMSC authenticates; here only what the operator has written down is checked: addresses, client
 certificates, number of sessions, length of the password. An attempt that fails for its address or
 certificate is answered like a wrong password, after a second, so that a stranger learns nothing;
-after the third failure of one address with one system_id each further try waits longer.
+after the third failure of one address with one system_id each further try waits longer, and after
+thirty within a minute each try with a name that was never accepted from that address.
 """
 
 from collections import Counter, OrderedDict
@@ -19,8 +20,11 @@ FAILURES_FREE = 3
 DELAY_MOST_S = AccountPolicy().failed_bind_delay.total_seconds()
 DOUBLINGS = 5
 """How often the wait doubles until it is the most: from a second, where that is 32."""
+FAILURES_FREE_PER_PEER = 30
+"""Failed binds of one address within a minute, under whatever names, before it has to wait."""
+PEER_FORGOTTEN_S = 60
 FAILURES_KEPT = 10_000
-"""Pairs of address and system_id remembered at most; the oldest are forgotten first."""
+"""Addresses, and pairs of address and system_id, remembered at most; the oldest are forgotten."""
 STRANGERS = frozenset({Reason.ADDRESS_NOT_ALLOWED, Reason.CERTIFICATE_NOT_ALLOWED})
 STRANGER_DELAY_S = 1.0
 BIND_TYPES = {BIND_TRANSMITTER: "tx", BIND_RECEIVER: "rx", BIND_TRANSCEIVER: "trx"}
@@ -35,6 +39,9 @@ class BindDesk:
         self.password_most = password_most
         self._sessions: Counter[str] = Counter()
         self._failures: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._failures_of_peer: Counter[str] = Counter()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seconds = 0
         self._lines_left = TOLD_PER_SECOND
         self._untold: Counter[str] = Counter()
 
@@ -72,6 +79,8 @@ class BindDesk:
     def delay(self, policy: Policy, peer: str, account: str, reason: Reason | None) -> float:
         """Seconds to wait before this bind goes on or is refused for `reason`."""
         over = self._failures.get((peer, account), 0) - FAILURES_FREE
+        if (peer, account) not in self._known:
+            over = max(over, self._failures_of_peer[peer] - FAILURES_FREE_PER_PEER)
         own = policy.accounts.get(account)
         most = own.failed_bind_delay.total_seconds() if own is not None else DELAY_MOST_S
         slowed = most * 2.0 ** min(over - DOUBLINGS, 0) if over >= 0 else 0.0
@@ -81,6 +90,8 @@ class BindDesk:
         """A bind was refused, here or by the SMSC."""
         key = (peer, account)
         self._failures[key] = self._failures.pop(key, 0) + 1
+        if len(self._failures_of_peer) < FAILURES_KEPT or peer in self._failures_of_peer:
+            self._failures_of_peer[peer] += 1
         if len(self._failures) > FAILURES_KEPT:
             self._failures.popitem(last=False)
 
@@ -91,6 +102,9 @@ class BindDesk:
     def accepted(self, peer: str, account: str) -> None:
         """The SMSC has accepted a bind."""
         self._failures.pop((peer, account), None)
+        self._known[peer, account] = self._known.pop((peer, account), None)
+        if len(self._known) > FAILURES_KEPT:
+            self._known.popitem(last=False)
 
     def is_told(self, reason: str) -> bool:
         """Whether this refusal is logged by itself, or only counted for `next_second`."""
@@ -102,6 +116,9 @@ class BindDesk:
 
     def next_second(self) -> Counter[str]:
         """How many refusals were not told in the last second, by reason."""
+        self._seconds += 1
+        if self._seconds % PEER_FORGOTTEN_S == 0:
+            self._failures_of_peer.clear()
         untold, self._untold = self._untold, Counter()
         self._lines_left = TOLD_PER_SECOND
         return untold

@@ -8,6 +8,7 @@ from smsfilter.metrics import Metrics
 from smsfilter.proxy.bind import BindDesk
 from smsfilter.proxy.gate import Gate
 from smsfilter.proxy.keyring import Keyring
+from smsfilter.proxy.memory import Memory
 
 
 @dataclass(slots=True)
@@ -19,5 +20,6 @@ class Hub:
     metrics: Metrics
     binds: BindDesk
     keyring: Keyring
+    memory: Memory
     gone: Callable[[object], None] = lambda _relay: None
     """Called with a relay both of whose connections have ended."""

@@ -50,6 +50,8 @@ class Janitor:
                 relay.bind_timed_out()
         elif relay.esme_full_since is not None and now - relay.esme_full_since > self._unread:
             relay.unread()
+        elif relay.esme_full_since is not None and relay.hub.memory.is_short:
+            relay.look_at_unread()
         elif self._stuck(relay, Leg.SMSC, relay.smsc, now):
             relay.stalled()
         elif self._stuck(relay, Leg.ESME, relay.esme, now):

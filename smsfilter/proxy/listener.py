@@ -7,6 +7,7 @@ Where a balancer stands in front, the peer is whom its PROXY header names, once 
 
 import asyncio
 import errno
+import resource
 import socket
 from collections import Counter
 from collections.abc import Iterable
@@ -26,9 +27,19 @@ from smsfilter.proxy.tls import TLSTransport
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
 """Connections taken in one turn of the loop: a storm of them shares the loop with traffic."""
+DESCRIPTORS_PER_SESSION = 2
+DESCRIPTORS_BESIDE = 64
+"""Listening sockets, Redis, log, admin connections, what the interpreter holds."""
 PAUSE_S = 1.0
 """How long accepting rests when there are no descriptors left."""
 _OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def too_few_descriptors(sessions: int) -> tuple[int, int] | None:
+    """How many file descriptors `sessions` may need and how many are allowed; None = it fits."""
+    needed = sessions * DESCRIPTORS_PER_SESSION + DESCRIPTORS_BESIDE
+    allowed, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (needed, allowed) if allowed != resource.RLIM_INFINITY and allowed < needed else None
 
 
 class Listener:
@@ -108,7 +119,8 @@ class Listener:
     def _enter(self, sock: socket.socket, peer: str, end: Listen) -> None:
         behind_balancer = end.is_balancer(peer)
         crowded = not behind_balancer and self._by_peer[peer] >= self._limits.per_ip
-        if crowded or len(self.relays) >= self._limits.sessions:
+        full = len(self.relays) >= self._limits.sessions or self._hub.memory.is_short
+        if crowded or full:
             self._hub.metrics.closes[Leg.PROXY, Why.TOO_MANY] += 1
             sock.close()
             return

@@ -184,6 +184,8 @@ class Opening:
         hub = self._relay.hub
         if hub.gate.paused:
             return Reason.PAUSED
+        if hub.memory.is_short:
+            return Reason.TOO_MANY_SESSIONS
         policy, peer = hub.gate.judge.policy, self._relay.session.peer
         certificate = names_of(self._relay.esme)
         return hub.binds.objection(policy, peer, bind, self._command_id, certificate)

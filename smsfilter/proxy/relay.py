@@ -25,12 +25,8 @@ from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
 from smsfilter.smpp.session import BOUND, State
 from smsfilter.tls import told
 
-UNDECIDED_MOST = 256 << 10
-"""Octets of an ESME that wait for a verdict before reading pauses."""
 UNREAD_SOME = 1 << 20
 """Unread octets for an ESME at which its time starts to run."""
-UNREAD_MOST = 4 << 20
-"""Unread octets for an ESME at which it is closed at once."""
 UNTAKEN_MOST = 256 << 10
 """Octets the SMSC has not taken at which reading from the ESME pauses."""
 UNBIND_WITHIN_S = 2.0
@@ -115,7 +111,7 @@ class Relay:
                 self.hub.gate.want(self)
             else:
                 self.go_on()
-        if framer.size > UNDECIDED_MOST:
+        if framer.size > self.hub.memory.undecided_most:
             self._pause_reading()
 
     def go_on(self) -> None:
@@ -170,7 +166,7 @@ class Relay:
             self.close(Leg.ESME, Why.FRAMING)
             return
         self.go_on()
-        if self.reading_paused and framer.size <= UNDECIDED_MOST and not self.smsc_is_full:
+        if self.reading_paused and self._has_room() and not self.smsc_is_full:
             self._resume_reading()
 
     def to_esme(self, octets: bytes) -> None:
@@ -178,7 +174,13 @@ class Relay:
         if self.esme is None or not octets:
             return
         self.esme.write(octets)
-        if self.esme_full_since is not None and self.esme.get_write_buffer_size() > UNREAD_MOST:
+        if self.esme_full_since is not None:
+            self.look_at_unread()
+
+    def look_at_unread(self) -> None:
+        """Close an ESME that leaves too much unread."""
+        esme = self.esme
+        if esme is not None and esme.get_write_buffer_size() > self.hub.memory.unread_most:
             self.unread()
 
     def unread(self) -> None:
@@ -214,6 +216,10 @@ class Relay:
                 self._ended = Why.RESET
                 self.part()
         self._leave_if_done()
+
+    def _has_room(self) -> bool:
+        """Whether more may wait for a verdict."""
+        return self.session.from_esme.size <= self.hub.memory.undecided_most
 
     def _pause_reading(self) -> None:
         if not self.reading_paused and self.esme is not None:
@@ -262,7 +268,7 @@ class Relay:
             self._pause_reading()
         else:
             self.go_on()
-            if self.reading_paused and self.session.from_esme.size <= UNDECIDED_MOST:
+            if self.reading_paused and self._has_room():
                 self._resume_reading()
 
     def smsc_lost(self, leg: SmscLeg, error: Exception | None) -> None:

@@ -19,6 +19,7 @@ from smsfilter import log
 from smsfilter.config import ConfigError, Loaded, load
 from smsfilter.log import DecisionLog, Writer
 from smsfilter.metrics import Metrics, present
+from smsfilter.proxy import memory
 from smsfilter.proxy.admin import Admin
 from smsfilter.proxy.bind import BindDesk
 from smsfilter.proxy.close import Leg, Why
@@ -26,7 +27,7 @@ from smsfilter.proxy.gate import Gate
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.janitor import Janitor
 from smsfilter.proxy.keyring import Keyring
-from smsfilter.proxy.listener import Listener
+from smsfilter.proxy.listener import Listener, too_few_descriptors
 from smsfilter.proxy.notify import Notify
 from smsfilter.proxy.status import Status
 from smsfilter.rules.judge import Judge
@@ -86,7 +87,8 @@ class Service:
         self._gate = Gate(self.index, self._guard, judge, metrics, self._decisions)
         binds = BindDesk(config.proxy.limits.bind_password_max)
         self._keyring = Keyring(config.proxy, metrics)
-        self._hub = Hub(config.proxy, self._gate, metrics, binds, self._keyring)
+        self._memory = memory.Memory(_memory_most(config.proxy.limits.memory))
+        self._hub = Hub(config.proxy, self._gate, metrics, binds, self._keyring, self._memory)
         self.listener = Listener(self._hub, config.proxy.limits)
         self._status = Status(self._hub, self.listener, self.index, self._guard, metrics)
         self._janitor = Janitor(config.proxy.timeouts)
@@ -117,6 +119,9 @@ class Service:
             async with asyncio.timeout(REGISTRY_WITHIN_S):
                 await self._poll_registry()
         await self._look_for_missing()
+        few = too_few_descriptors(self._config.proxy.limits.sessions)
+        if few is not None:
+            log.get().warning("few_descriptors", needed=few[0], allowed=few[1])
         listening = self.listener.listen(self._config.proxy.listen)
         log.get().info(
             "listening",
@@ -227,6 +232,7 @@ class Service:
             self.metrics.loop_lag = max(now - due, 0.0)
             due = now + TICK_S
             self._status.beat = time.monotonic()
+            self._memory.look()
             self._janitor.sweep(self.listener.relays, self._status.beat)
             self._decisions.tick(time.time())
             for reason, count in self._hub.binds.next_second().items():
@@ -310,6 +316,14 @@ class Service:
         if self._admin is not None:
             await asyncio.to_thread(self._admin.stop)
         log.get().info("stopped", forwarded=self.metrics.forwarded)
+
+
+def _memory_most(mib: int) -> int | None:
+    """The limit in octets, by the setting in MiB."""
+    if mib:
+        return mib << 20
+    kernels = memory.allowed()
+    return None if kernels is None else int(kernels * memory.SHARE)
 
 
 def _compiled(content: RegistryFile, timezone: str) -> Registry:

@@ -40,6 +40,7 @@ class Status:
         self._metrics = metrics
         metrics.sessions = self._sessions_by_state
         metrics.limits = {name: float(most) for name, most in hub.config.limits}
+        metrics.limits["memory"] = float(hub.memory.most or 0)
         metrics.account_limits = self._account_limits
         metrics.account_sessions = self._account_sessions
         metrics.in_flight = lambda: sum(r.session.in_flight() for r in list(listener.relays))

@@ -26,6 +26,7 @@ from smsfilter.proxy.gate import Gate
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.legs import EsmeLeg
+from smsfilter.proxy.memory import Memory
 from smsfilter.proxy.relay import Relay
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import Policy
@@ -157,7 +158,9 @@ class Case:
         judge = Judge(policy, COMPANIES)
         decisions = DecisionLog(chance.choice(("refused", "all")), mock.Mock())
         gate = Gate(self.index, EpochGuard(), judge, self.metrics, decisions)  # type: ignore[arg-type]
-        hub = Hub(CONFIG, gate, self.metrics, BindDesk(8), Keyring(CONFIG, self.metrics))
+        hub = Hub(
+            CONFIG, gate, self.metrics, BindDesk(8), Keyring(CONFIG, self.metrics), Memory(None)
+        )
         self.relay = relay = Watched(hub, "192.0.2.1")
         relay.errors = []
         self.leg = EsmeLeg(relay)

@@ -307,6 +307,7 @@ async def test_out_of_descriptors_old_sessions_live_and_new_ones_wait(
 ) -> None:
     site = await make_site(config=QUIET, wrapper=("prlimit", "--nofile=64:64"))
     esme = await site.esme()
+    assert site.logged("few_descriptors", needed=20_064, allowed=64)
     crowd = [await FakeESME.connect(site.port) for _ in range(70)]  # the backlog takes them all
     await site.wait_for_log("accept_paused")
     used = site.cpu_s()

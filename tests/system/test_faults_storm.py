@@ -48,7 +48,7 @@ def smsc(calm: Site) -> FakeSMSC:
 async def test_a_thousand_guessed_passwords_are_summed_up_and_hold_up_nobody(
     connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
-    """Another system_id each time, so that no account's delay is in the way."""
+    """Another system_id each time and many addresses, so that no delay is in the way."""
     smsc.bind_status = lambda pdu: 0 if b"secret" in pdu else c.ESME_RINVPASWD
     bystander = await connect("bravo")
     descriptors, since = calm.descriptors(), len(calm.log)
@@ -56,7 +56,7 @@ async def test_a_thousand_guessed_passwords_are_summed_up_and_hold_up_nobody(
     started = loop.time()
 
     async def guess(n: int) -> None:
-        esme = await FakeESME.connect(calm.port)
+        esme = await FakeESME.connect(calm.port, local_host=f"127.0.1.{n + 1}")
         for m in range(20):
             answer = await esme.bind("trx", f"g{n}x{m}", "guess", timeout_s=20)
             assert answer.command_status == c.ESME_RINVPASWD
@@ -99,6 +99,25 @@ async def test_one_who_guesses_in_parallel_waits_as_long_as_one_who_does_not(
     assert len(smsc.connections) == made, "nor does the SMSC hear of them meanwhile"
     for answer in waiting:
         assert wire.header(await answer).command_status == c.ESME_RINVPASWD
+
+
+async def test_one_who_tries_many_names_waits_and_those_who_are_known_do_not(
+    connect: Visitors, calm: Site, smsc: FakeSMSC
+) -> None:
+    smsc.bind_status = lambda pdu: 0 if b"secret" in pdu else c.ESME_RINVPASWD
+    here = {"local_host": "127.0.2.1"}
+    await connect("bravo", **here)
+    guesser = await connect(None, **here)
+    for n in range(30):
+        assert (await guesser.bind("trx", f"g{n}", "guess")).command_status == c.ESME_RINVPASWD
+    made = len(smsc.connections)
+    guess = guesser.post(wire.bind(c.BIND_TRANSCEIVER, 99, "next", "guess"))
+    known = await connect("bravo", **here)
+    assert (await known.submit("10658888", customer())).command_status == 0
+    await connect("acme", local_host="127.0.2.2")
+    assert not guess.done()
+    assert len(smsc.connections) == made + 2, "the SMSC does not hear of the guess meanwhile"
+    assert wire.header(await guess).command_status == c.ESME_RINVPASWD
 
 
 # who comes and goes

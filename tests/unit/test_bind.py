@@ -2,7 +2,13 @@
 
 import pytest
 
-from smsfilter.proxy.bind import DELAY_MOST_S, FAILURES_FREE, FAILURES_KEPT, BindDesk
+from smsfilter.proxy.bind import (
+    DELAY_MOST_S,
+    FAILURES_FREE,
+    FAILURES_KEPT,
+    PEER_FORGOTTEN_S,
+    BindDesk,
+)
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.verdict import ANSWERS, Reason
 from smsfilter.smpp.const import BIND_RECEIVER, BIND_TRANSMITTER
@@ -189,3 +195,27 @@ def test_a_wrong_address_or_certificate_costs_the_same(desk: BindDesk) -> None:
 def test_what_names_no_certificate(name: str) -> None:
     with pytest.raises(ValueError, match="not a name of a certificate: write sha256: and"):
         Policy.model_validate({"accounts": {"acme": {"certificates": [name]}}})
+
+
+def test_names_that_are_tried_in_turns_wait_too_but_not_who_is_known(desk: BindDesk) -> None:
+    desk.accepted("192.0.2.1", "bravo")
+    for number in range(40):
+        desk.failed("192.0.2.1", f"guess{number}")
+
+    def waits(peer: str, account: str) -> float:
+        return desk.delay(POLICY, peer, account, None)
+
+    assert waits("192.0.2.1", "guess99") == DELAY_MOST_S
+    assert waits("192.0.2.1", "bravo") == 0.0
+    assert waits("192.0.2.2", "guess99") == 0.0
+    for _ in range(PEER_FORGOTTEN_S):
+        desk.next_second()
+    assert waits("192.0.2.1", "guess99") == 0.0
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    desk = BindDesk(8)
+    for number in range(FAILURES_KEPT + 50):
+        desk.accepted(f"peer{number}", "acme")
+        desk.failed(f"peer{number}", "acme")
+    assert len(desk._known) == len(desk._failures_of_peer) == len(desk._failures) == FAILURES_KEPT
