@@ -476,7 +476,7 @@ async def test_messages_leave_nothing_behind(make_site: MakeSite, count: int) ->
     before, descriptors = site.rss_kib(), site.descriptors()
     await asyncio.gather(*(pump(*pair, count // 2) for pair in pairs))
     assert site.rss_kib() < before + 2048
-    assert site.descriptors() == descriptors
+    assert site.descriptors() <= descriptors
     assert sum(one.submits for one in sinks) == count // 10 * 2 + count
     assert await site.metric("smsfilter_in_flight") == 0
     for _, writer in pairs:
