@@ -134,17 +134,18 @@ class Scan:
         may_submit = session.may_submit() and not batch.paused
         if session.account in judge.limits:
             self._limit(batch)
+        room = self.allowance
         route, last, last_names = None, None, NO_NAMES
         spans: list[Span] = []
         destinations: list[bytes] = []
         for span in self.spans:
             start, end, command_id, _, _ = span
-            if command_id != SUBMIT_SM or not may_submit or len(spans) >= self.allowance:
+            if command_id != SUBMIT_SM or not may_submit or len(spans) >= room:
                 if route is not None and spans:
                     self._ask_together(route, spans, destinations, batch)
                     spans, destinations = [], []
                 self._other(span, batch)
-                may_submit = may_submit and not self.unbound
+                may_submit, room = may_submit and not self.unbound, self.allowance
                 if batch.full:
                     self._stop_at(end)
                     break
@@ -169,7 +170,7 @@ class Scan:
             if source != last or names != last_names:
                 if route is not None and spans:
                     self._ask_together(route, spans, destinations, batch)
-                    spans, destinations = [], []
+                    spans, destinations, room = [], [], self.allowance
                 route = memo.get((source, names)) or self._learn(source, names, batch)
                 last, last_names = source, names
             if schedule is None:
@@ -178,6 +179,7 @@ class Scan:
             else:
                 assert route is not None  # noqa: S101 - `last` has no source to begin with
                 self._ask(route, span, (destination,), schedule, batch)
+                room = self.allowance
         if route is not None and spans:
             self._ask_together(route, spans, destinations, batch)
 
