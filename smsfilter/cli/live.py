@@ -6,6 +6,7 @@ opened, with TLS where that is configured, and closed without an octet of SMPP.
 """
 
 import asyncio
+import contextlib
 import os
 import ssl
 import sys
@@ -139,6 +140,7 @@ async def _smsc(upstream: Upstream, timeout_s: float) -> Finding:
         async with asyncio.timeout(timeout_s):
             _reader, writer = await asyncio.open_connection(host, port, local_addr=local, **tls)
     except ssl.SSLError as error:
+        await asyncio.sleep(0)  # its socket is closed in the next turn
         return Finding(False, f"SMSC {upstream.address}: {told(error)}", _TLS_CURE)
     except TimeoutError:
         return Finding(False, f"SMSC {upstream.address}: no answer in {timeout_s:g}s", _SMSC_CURE)
@@ -147,6 +149,9 @@ async def _smsc(upstream: Upstream, timeout_s: float) -> Finding:
         why = os.strerror(number) if number > 0 else error.strerror or str(error)
         return Finding(False, f"SMSC {upstream.address}: {why}", _SMSC_CURE)
     writer.close()
+    with contextlib.suppress(OSError):  # a TimeoutError is one
+        async with asyncio.timeout(timeout_s):
+            await writer.wait_closed()
     with_tls = " with TLS" if tls else ""
     return Finding(True, f"SMSC {upstream.address} takes connections{with_tls}")
 
