@@ -27,7 +27,7 @@ from pydantic_core import CoreSchema
 
 from smsfilter.rules.headers import fold, has_controls, shapes, source_digits
 from smsfilter.rules.policy import Model
-from smsfilter.rules.signatures import SIGNATURE_MOST
+from smsfilter.rules.signatures import BRACKETS, SIGNATURE_MOST
 
 COMPANY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYSTEM_ID_MAX = 15  # SMPP v3.4 §4.1.1: 16 octets with the NUL
@@ -65,7 +65,7 @@ def _header(value: str) -> str:
 
 
 def _signature(value: str) -> str:
-    if any(bracket in value for bracket in "【】[]［］"):
+    if any(bracket in value for bracket in BRACKETS):
         raise ValueError("a signature is written without its brackets")
     if not any(shapes(value)) or len(value) > SIGNATURE_MOST:
         raise ValueError(f"not a signature: 1 to {SIGNATURE_MOST} characters that can be seen")

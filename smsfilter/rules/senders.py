@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from smsfilter.rules.headers import CODED_FROM, SourceForms, fold, shapes, source_forms
 from smsfilter.rules.registry import COMPANY_ID, Company, RegistryFile, Reseller, Source
+from smsfilter.rules.signatures import BRACKETS
 from smsfilter.rules.verdict import Reason
 
 __all__ = ["Company", "Holding", "Registry", "RegistryFile", "Reseller", "Sender", "Source"]
@@ -144,7 +145,7 @@ class Registry:
             kind = "look-alike" if found.look_alike else "header" if forms.texts else "source"
             until = None if found.end == inf else found.end
             holdings.append(Holding(kind, found.matched, found.companies, until))
-        signers = self._signers((name.strip("【】[]［］"),))
+        signers = self._signers((name.strip(BRACKETS),))
         if signers:
             holdings.append(Holding("signature", name, tuple(signers)))
         return holdings

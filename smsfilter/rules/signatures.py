@@ -18,6 +18,8 @@ SIGNATURE_MOST = 40
 """Characters of a name in brackets, at most; longer ones are text."""
 
 _PAIRS = {"【": "】", "[": "]", "［": "］"}
+BRACKETS = "".join((*_PAIRS, *_PAIRS.values()))
+"""All that a name may stand in; no part of a name."""
 _BLANK = " \t\r\n\f\v\u00a0\u3000\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 """What may stand before or behind the brackets without being seen."""
 _ENCODINGS = ("utf-16-be", "utf-8", "gbk", "latin-1")

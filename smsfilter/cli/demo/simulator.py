@@ -27,7 +27,6 @@ PDUS_AT_ONCE: Final = 256
 STOP_TIMEOUT_S: Final = 5.0
 
 _MESSAGES: Final = frozenset({c.SUBMIT_SM, c.DATA_SM})
-_BINDS: Final = frozenset({c.BIND_TRANSMITTER, c.BIND_RECEIVER, c.BIND_TRANSCEIVER})
 
 
 class Arrival(NamedTuple):
@@ -134,7 +133,7 @@ class _Session(asyncio.Protocol):
         self._answer(pdu, response)
 
     def _answer(self, pdu: PDU, response: PDU) -> None:
-        if pdu.command_id in _BINDS:
+        if pdu.command_id in c.BINDS:
             self._account = pdu.fields["system_id"].decode("latin-1")
             self._state = after_smsc(self._state, response.command_id, c.ESME_ROK)
             response.fields["system_id"] = b"SMSC"
