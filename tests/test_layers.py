@@ -18,6 +18,7 @@ PACKAGE = ROOT / "smsfilter"
 LEVELS = {
     "smpp": 0,
     "rules": 0,
+    "ledger": 0,
     "": 1,  # the files at the top: config, log, metrics and what they share
     "store": 1,
     "proxy": 2,
