@@ -23,7 +23,9 @@ import pytest_asyncio
 if TYPE_CHECKING:
     import redis
 
+    from smsfilter.store.records import Records
     from tests.fakes.calm import Visitors
+    from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site
     from tests.fakes.smsc import FakeSMSC
@@ -117,6 +119,42 @@ def make_redis() -> Iterator[MakeRedis]:
 def own_redis(make_redis: MakeRedis) -> RedisServer:
     """A Redis of the test's own: to kill, freeze, empty, restart."""
     return make_redis()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The worker's PostgreSQL: a database for each test, so not to be stopped."""
+    from tests.fakes.peer import needed
+    from tests.fakes.postgres import Postgres
+
+    with needed():
+        server = Postgres.started()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def records_urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    """Where a test's records are, on both databases in turn: for the desk, and for the owner.
+
+    In PostgreSQL the tables are there already; SQLite's are the desk's own, and made by it.
+    """
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/records.db", None
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture
+def records(records_urls: tuple[str, str | None]) -> Iterator[Records]:
+    """Records without a row in them, as the desk opens them."""
+    from smsfilter.store.records import Records
+
+    records = Records(records_urls[0])
+    if records.is_sqlite:
+        records.migrate()
+    yield records
+    records.close()
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def read(text: str) -> Checkpoint:
 def check(text: str, public_keys: Mapping[str, Ed25519PublicKey]) -> Checkpoint:
     """Read a checkpoint whose signature holds; `public_keys` are by `key_id`.
 
-    ValueError if it is no checkpoint; UnknownKeyError and BadSignatureError (both ValueErrors) by name.
+    ValueError if it is no checkpoint, UnknownKeyError and BadSignatureError by name.
     """
     return _from(check_seal(_DOMAIN, _NAMES, text, public_keys))
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -151,15 +151,22 @@ class Closable(Protocol):
 P = TypeVar("P", bound=Closable)
 
 
-@contextlib.asynccontextmanager
-async def running(starting: Awaitable[P]) -> AsyncIterator[P]:
-    """A peer for as long as it is needed; a test without it is skipped, or fails where it must."""
+@contextlib.contextmanager
+def needed() -> Iterator[None]:
+    """A test without its peer is skipped, or fails where it must not be missing."""
     try:
-        peer = await starting
+        yield
     except PeerMissingError as error:
         if os.environ.get("TEST_REQUIRE_PEERS") == "1":
             raise
         pytest.skip(str(error))
+
+
+@contextlib.asynccontextmanager
+async def running(starting: Awaitable[P]) -> AsyncIterator[P]:
+    """A peer for as long as it is needed."""
+    with needed():
+        peer = await starting
     try:
         yield peer
     finally:

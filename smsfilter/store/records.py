@@ -1,0 +1,215 @@
+"""The records: SQLite in a file out of the box, PostgreSQL by URL; opened, checked, locked.
+
+SQLite runs in WAL with synchronous=FULL, so that what was committed survives a power loss, and a
+writer begins with BEGIN IMMEDIATE: a reader that turns into a writer fails whatever the
+busy_timeout. PostgreSQL has to run with fsync and synchronous_commit on, and the role of the desk
+may not own the ledger, as an owner can undo the refusal to change it.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from smsfilter.store.schema import APPEND_ONLY
+
+BUSY_MS: Final = 2_000
+"""How long SQLite waits for another process that writes, before a write fails."""
+_LOCK: Final = 0x536D73466C  # of PostgreSQL's advisory locks: "SmsFl"
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+class RecordsError(Exception):
+    """The records cannot be used; says why in a line, and what cures it."""
+
+
+class RecordsAway(Exception):  # noqa: N818 - what happened
+    """A write or read cannot be made now, and left nothing behind. It may succeed later."""
+
+
+class Records:
+    """The database. `url` is sqlite:///… or postgresql://…; nothing is opened before it is used."""
+
+    def __init__(self, url: str, password: str | None = None) -> None:
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self.path = Path(parsed.database or "")
+            self.engine = create_engine(parsed, connect_args={"timeout": BUSY_MS / 1000})
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_engine(
+                parsed.set(drivername="postgresql+psycopg", password=password or parsed.password),
+                isolation_level="READ COMMITTED",
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 5},
+            )
+        self.place = parsed.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection that sees one state of the records. Raises RecordsAway."""
+        try:
+            with self.engine.connect() as connection:
+                if not self.is_sqlite:
+                    connection = connection.execution_options(  # noqa: PLW2901
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            raise RecordsAway(reason(error)) from error
+
+    def to_write(self) -> Connection:
+        """Connect for writing. Raises RecordsAway."""
+        try:
+            return self.engine.connect().execution_options(writes=True)
+        except DBAPIError as error:
+            raise RecordsAway(reason(error)) from error
+
+    # --- what has to be so before anything is written
+
+    def check(self) -> None:
+        """Look whether the desk may work with it. Raises RecordsError, RecordsAway."""
+        with self.reading() as connection:
+            here = MigrationContext.configure(connection).get_current_revision()
+            newest = _script().get_current_head()
+            if here is None:
+                raise RecordsError(f"{self.place} holds no records: run smsfilter desk init")
+            if here != newest:
+                known = {each.revision for each in _script().walk_revisions()}
+                cure = "smsfilter desk migrate" if here in known else "a newer smsfilter"
+                raise RecordsError(f"{self.place} is of revision {here}, not {newest}: use {cure}")
+            if not self.is_sqlite:
+                _check_postgresql(connection)
+
+    def migrate(self, grant_to: str | None = None) -> None:
+        """Bring the tables up to this version; `grant_to` is the desk's role in PostgreSQL.
+
+        Raises RecordsError.
+        """
+        if self.is_sqlite:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        try:
+            with self.to_write() as connection, connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                if grant_to is not None:
+                    _grant(connection, grant_to)
+        except (SQLAlchemyError, RecordsAway) as error:
+            raise RecordsError(f"{self.place}: {reason(error)}") from error
+
+    # --- one desk
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the desk's lock. RecordsError: another desk, or a command that takes it, has it."""
+        if self.is_sqlite:
+            with _file_lock(self.path.with_name(self.path.name + ".lock"), self.place):
+                yield
+            return
+        with self.to_write() as connection:
+            self.lock(connection)
+            try:
+                yield
+            finally:
+                connection.invalidate()  # in the pool it would keep the lock
+
+    def lock(self, connection: Connection) -> None:
+        """Take the lock of PostgreSQL for as long as `connection` lives. Raises RecordsError."""
+        with connection.begin():
+            if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
+                raise RecordsError(_in_use(self.place))
+
+
+def reason(error: BaseException) -> str:
+    """Say in a line what the database complained of, without the statement and its values."""
+    origin: Any = error.orig if isinstance(error, DBAPIError) else error
+    return str(origin).strip().split("\n")[0] or type(origin).__name__
+
+
+def _in_use(place: str) -> str:
+    return f"{place} is in use by another desk, or by a command that needs it alone"
+
+
+@contextmanager
+def _file_lock(path: Path, place: str) -> Iterator[None]:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RecordsError(f"{path}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RecordsError(_in_use(place)) from None
+        yield
+    finally:
+        os.close(fd)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the module's own transactions begin too late
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_MS}",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))
+
+
+def _check_postgresql(connection: Connection) -> None:
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        if connection.scalar(text(f"SHOW {setting}")) == "off":
+            raise RecordsError(f"PostgreSQL runs with {setting} off: what it commits can be lost")
+    for table in APPEND_ONLY:
+        for right in ("UPDATE", "DELETE", "TRUNCATE"):
+            query = text("SELECT has_table_privilege(:table, :right)")
+            if connection.scalar(query, {"table": table.name, "right": right}):
+                raise RecordsError(
+                    f"the desk's role may {right} the table {table.name}: let another role own the"
+                    " tables (records.owner_url, then smsfilter desk migrate)"
+                )
+
+
+def _grant(connection: Connection, role: str) -> None:
+    """Give the desk's role what it needs, and no more, on every table that there is."""
+    quoted = connection.dialect.identifier_preparer.quote(role)
+    fixed = {table.name for table in APPEND_ONLY}
+    names = connection.scalars(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    ).all()
+    for name in names:
+        rights = "SELECT, INSERT" if name in fixed else "SELECT, INSERT, UPDATE, DELETE"
+        if name == "alembic_version":
+            rights = "SELECT"
+        connection.execute(text(f"REVOKE ALL ON {name} FROM {quoted}"))
+        connection.execute(text(f"GRANT {rights} ON {name} TO {quoted}"))
+    connection.execute(text(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {quoted}"))

@@ -1,0 +1,367 @@
+"""The one writer of the records: a thread that commits what waits as one group.
+
+Each request runs in a SAVEPOINT of its own, so that one that fails takes nobody with it. As the
+last steps before the commit the head of the ledger is locked, the rows of the group are entered,
+and the rows they touched are told their seq: commits are then in the order of seq, without a gap
+and without a fork. One fsync serves all that waited.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+)
+
+from smsfilter.ledger.chain import Entry, canonical, chain_id, row
+from smsfilter.ledger.checkpoint import (
+    ROWS_BETWEEN,
+    SECONDS_BETWEEN,
+    Checkpoint,
+    key_id,
+    sign,
+)
+from smsfilter.store.records import Records, RecordsAway, RecordsError, reason
+from smsfilter.store.schema import checkpoint, ledger, ledger_head
+
+T = TypeVar("T")
+
+GROUP_MOST: Final = 256
+"""Requests in one commit: the first of them waits for the last."""
+_TOUCHED_AT_ONCE: Final = 500
+
+
+@dataclass(slots=True)
+class Entered:
+    """A row of the ledger that is about to be; `seq` holds once the write has returned."""
+
+    action: str
+    actor: str
+    role: str
+    origin: str
+    object: str
+    case_id: str | None
+    customer_id: str | None
+    detail: Mapping[str, Any]
+    touches: Sequence[tuple[Table, Any]]
+    at: int = 0
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One request at work: what it reads and writes goes over `connection`; `now` is µs UTC."""
+
+    connection: Connection
+    now: int
+    entries: list[Entered] = field(default_factory=list)
+    sign: bool = False
+
+    def enter(
+        self,
+        action: str,
+        *,
+        actor: str,
+        role: str = "",
+        origin: str = "",
+        object: str = "",
+        case_id: str | None = None,
+        customer_id: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+        touches: Sequence[tuple[Table, Any]] = (),
+    ) -> Entered:
+        """Enter one act into the ledger; the rows it `touches` get its seq as changed_seq.
+
+        The detail holds strings, integers, lists and mappings of them, and no customer's number.
+        """
+        entered = Entered(
+            action,
+            actor,
+            role,
+            origin,
+            object,
+            case_id,
+            customer_id,
+            detail or {},
+            touches,
+            self.now,
+        )
+        self.entries.append(entered)
+        return entered
+
+    def checkpoint(self) -> None:
+        """Have the end of this group signed, however little is new since the last checkpoint."""
+        self.sign = True
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    work: Callable[[Transaction], T]
+    future: "Future[T]"
+    result: T | None = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Head:
+    seq: int
+    hash: bytes
+    chain: str
+    signed_seq: int
+    signed_at: int
+
+
+class Writer:
+    """Writes for everyone. `clock` gives µs UTC; `signed` is told of each checkpoint committed."""
+
+    def __init__(
+        self,
+        records: Records,
+        clock: Callable[[], int],
+        key: Ed25519PrivateKey | None = None,
+        signed: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._records = records
+        self._clock = clock
+        self._key = key
+        self._signed = signed
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
+        self._held = ExitStack()
+        self.head = 0
+        """The seq of the last row committed."""
+        self.unsigned = 0
+        """Rows after the last checkpoint."""
+
+    def start(self) -> None:
+        """Take the lock and begin. RecordsError: another has it. RecordsAway: not reachable."""
+        if self._records.is_sqlite:
+            self._held.enter_context(self._records.locked())
+        try:
+            connection = self._connected()
+            with connection.begin():
+                self._noted(_head(connection))
+        except DBAPIError as error:
+            self._held.close()
+            raise RecordsAway(reason(error)) from error
+        except BaseException:
+            self._held.close()
+            raise
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, then end. What comes later fails with RecordsAway."""
+        self._jobs.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._drop()
+        self._held.close()
+
+    def submit(self, work: Callable[[Transaction], T]) -> "Future[T]":
+        """Have `work` done in a transaction; its result comes once that is committed.
+
+        The future raises RecordsAway when the records cannot be written now, RecordsError when
+        another desk has taken them, and what `work` raised: nothing is left behind then.
+        """
+        future: Future[T] = Future()
+        self._jobs.put(_Job(work, future))
+        return future
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Submit, and wait. Cancelling the wait does not undo what is under way."""
+        return await asyncio.wrap_future(self.submit(work))
+
+    # --- the thread
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            jobs, job = [], self._jobs.get()
+            while job is not None:
+                if job.future.set_running_or_notify_cancel():
+                    jobs.append(job)
+                if len(jobs) >= GROUP_MOST:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            ending = job is None
+            if jobs:
+                self._commit(jobs)
+        while not self._jobs.empty():
+            left = self._jobs.get()
+            if left is not None and left.future.set_running_or_notify_cancel():
+                left.future.set_exception(RecordsAway("the desk is stopping"))
+
+    def _commit(self, jobs: list[_Job[Any]]) -> None:
+        texts: list[str] = []
+        head: _Head | None = None
+        try:
+            connection = self._connected()
+            with connection.begin():
+                entries: list[Entered] = []
+                closing = False
+                for job in jobs:
+                    transaction = Transaction(connection, self._clock())
+                    self._try(job, transaction)
+                    if job.error is None:
+                        entries += transaction.entries
+                        closing = closing or transaction.sign
+                if entries or closing:
+                    head = _head(connection)
+                    texts = self._enter(connection, head, entries, closing=closing)
+        except (SQLAlchemyError, RecordsAway, RecordsError) as error:
+            self._drop()
+            failure = error if isinstance(error, RecordsError) else RecordsAway(reason(error))
+            for job in jobs:
+                job.future.set_exception(failure)
+            return
+        except Exception as error:  # an entry that is none: nobody's work may hang for it
+            self._drop()
+            for job in jobs:
+                job.future.set_exception(error)
+            return
+        if head is not None:
+            self._noted(head)
+        for job in jobs:
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+        for text in texts:
+            self._signed(text)
+
+    def _try(self, job: _Job[Any], transaction: Transaction) -> None:
+        """Run one request in its savepoint. Raises only what ends the whole group."""
+        nested = transaction.connection.begin_nested()
+        try:
+            job.result = job.work(transaction)
+            for entered in transaction.entries:
+                canonical(_entry(entered, 1))  # what cannot be entered fails here, and alone
+            nested.commit()
+        except Exception as error:
+            try:
+                nested.rollback()
+            except SQLAlchemyError:  # the database gave the whole transaction up: no room, say
+                raise error from None
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
+            job.error = RecordsAway(reason(error)) if _passing(error) else error
+
+    def _enter(
+        self, connection: Connection, head: _Head, entries: list[Entered], *, closing: bool
+    ) -> list[str]:
+        """Enter the group into the ledger; the texts of the checkpoints that it made due."""
+        rows, checkpoints = [], []
+        at = head.signed_at
+        for entered in entries:
+            head.seq += 1
+            entered.seq, at = head.seq, entered.at
+            entered_row = row(_entry(entered, head.seq), head.hash)
+            head.hash = entered_row.hash
+            head.chain = head.chain or chain_id(head.hash)
+            rows.append({column.name: getattr(entered_row, column.name) for column in ledger.c})
+            late = at - head.signed_at >= SECONDS_BETWEEN * 1_000_000
+            due = late or head.seq - head.signed_seq >= ROWS_BETWEEN
+            if due and self._key is not None:
+                checkpoints.append(_sign(head, at, self._key))
+        if closing and self._key is not None and head.seq > head.signed_seq:
+            checkpoints.append(_sign(head, self._clock(), self._key))
+        if rows:
+            connection.execute(insert(ledger), rows)
+        if checkpoints:
+            connection.execute(insert(checkpoint), checkpoints)
+        for entered in entries:
+            _touch(connection, entered)
+        connection.execute(
+            update(ledger_head).values(
+                seq=head.seq,
+                hash=head.hash,
+                chain=head.chain,
+                signed_seq=head.signed_seq,
+                signed_at=head.signed_at,
+            )
+        )
+        return [each["text"] for each in checkpoints]
+
+    def _noted(self, head: _Head) -> None:
+        self.head, self.unsigned = head.seq, head.seq - head.signed_seq
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            connection = self._records.to_write()
+            if not self._records.is_sqlite:
+                try:
+                    self._records.lock(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+            self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        """Give the connection up: with PostgreSQL the lock goes with it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+def _head(connection: Connection) -> _Head:
+    found = connection.execute(select(ledger_head).with_for_update()).one()
+    return _Head(found.seq, found.hash, found.chain, found.signed_seq, found.signed_at)
+
+
+def _sign(head: _Head, at: int, key: Ed25519PrivateKey) -> dict[str, Any]:
+    said = Checkpoint(head.chain, head.seq, head.hash, at, key_id(key.public_key()))
+    head.signed_seq, head.signed_at = head.seq, at
+    return {"seq": head.seq, "text": sign(said, key)}
+
+
+def _entry(entered: Entered, seq: int) -> Entry:
+    return Entry(
+        seq=seq,
+        at=entered.at,
+        actor=entered.actor,
+        role=entered.role,
+        origin=entered.origin,
+        action=entered.action,
+        object=entered.object,
+        case_id=entered.case_id,
+        customer_id=entered.customer_id,
+        detail=entered.detail,
+    )
+
+
+def _touch(connection: Connection, entered: Entered) -> None:
+    by_table: dict[Table, list[Any]] = {}
+    for table, row_id in entered.touches:
+        by_table.setdefault(table, []).append(row_id)
+    for table, ids in by_table.items():
+        statement = (
+            update(table)
+            .where(table.c.id.in_(bindparam("ids", expanding=True)))
+            .values(changed_seq=bindparam("to_seq"))
+        )
+        for at in range(0, len(ids), _TOUCHED_AT_ONCE):
+            some = ids[at : at + _TOUCHED_AT_ONCE]
+            connection.execute(statement, {"ids": some, "to_seq": entered.seq})
+
+
+def _passing(error: Exception) -> bool:
+    """Whether it is the state of the database, and not what it was asked."""
+    return isinstance(error, OperationalError | InterfaceError | InternalError)
