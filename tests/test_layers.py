@@ -22,6 +22,7 @@ LEVELS = {
     "": 1,  # the files at the top: config, log, metrics and what they share
     "store": 1,
     "proxy": 2,
+    "desk": 2,
     "cli": 3,
 }
 EXCEPTIONS = {

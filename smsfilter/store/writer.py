@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
+from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.chain import Entry, canonical, chain_id, row
 from smsfilter.ledger.checkpoint import (
     ROWS_BETWEEN,
@@ -48,9 +49,7 @@ class Entered:
     """A row of the ledger that is about to be; `seq` holds once the write has returned."""
 
     action: str
-    actor: str
-    role: str
-    origin: str
+    by: Actor
     object: str
     case_id: str | None
     customer_id: str | None
@@ -72,10 +71,8 @@ class Transaction:
     def enter(
         self,
         action: str,
+        by: Actor,
         *,
-        actor: str,
-        role: str = "",
-        origin: str = "",
         object: str = "",
         case_id: str | None = None,
         customer_id: str | None = None,
@@ -86,18 +83,7 @@ class Transaction:
 
         The detail holds strings, integers, lists and mappings of them, and no customer's number.
         """
-        entered = Entered(
-            action,
-            actor,
-            role,
-            origin,
-            object,
-            case_id,
-            customer_id,
-            detail or {},
-            touches,
-            self.now,
-        )
+        entered = Entered(action, by, object, case_id, customer_id, detail or {}, touches, self.now)
         self.entries.append(entered)
         return entered
 
@@ -336,9 +322,9 @@ def _entry(entered: Entered, seq: int) -> Entry:
     return Entry(
         seq=seq,
         at=entered.at,
-        actor=entered.actor,
-        role=entered.role,
-        origin=entered.origin,
+        actor=entered.by.name,
+        role=entered.by.role,
+        origin=entered.by.origin,
         action=entered.action,
         object=entered.object,
         case_id=entered.case_id,

@@ -11,12 +11,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert, select, text
 
+from smsfilter.ledger.actor import system
 from smsfilter.ledger.chain import GENESIS, link, parse
 from smsfilter.ledger.checkpoint import check, key_id
 from smsfilter.store import ledger
 from smsfilter.store.records import Records, RecordsAway, RecordsError
 from smsfilter.store.schema import company
 from smsfilter.store.writer import Transaction, Writer
+
+
+BY = system("test")
 
 
 class Clock:
@@ -48,7 +52,7 @@ def add(name: str):
     def work(transaction: Transaction) -> str:
         values = {"id": name, "state": "active", "changed_seq": 0}
         transaction.connection.execute(insert(company).values(values))
-        transaction.enter("company added", actor="test", object=name, touches=[(company, name)])
+        transaction.enter("company added", BY, object=name, touches=[(company, name)])
         return name
 
     return work
@@ -107,7 +111,7 @@ def test_work_that_fails_leaves_nothing_and_takes_nobody_with_it(records, writer
 def test_what_has_no_canonical_form_is_refused_alone(records, writer, detail):
     def work(transaction: Transaction) -> None:
         add("bad")(transaction)
-        transaction.enter("odd", actor="test", detail=detail)
+        transaction.enter("odd", BY, detail=detail)
 
     with pytest.raises(ValueError, match=r"."):
         writer.submit(work).result()
@@ -153,7 +157,7 @@ def test_checkpoints_are_signed_in_time_and_on_demand(records, writer, key):
         def work(transaction: Transaction) -> None:
             transaction.now = at
             for _ in range(count):
-                transaction.enter("look", actor="test")
+                transaction.enter("look", BY)
 
         return writer.submit(work).result()
 
@@ -181,7 +185,7 @@ def test_checkpoints_are_signed_in_time_and_on_demand(records, writer, key):
 def test_rows_come_a_thousand_at_a_time(records, writer):
     def work(transaction: Transaction) -> None:
         for _ in range(2_345):
-            transaction.enter("look", actor="test")
+            transaction.enter("look", BY)
 
     writer.submit(work).result()
     with records.reading() as connection:
@@ -236,7 +240,7 @@ def test_a_disk_that_is_full_is_a_fault_that_passes(tmp_path):
     def fill(transaction: Transaction) -> None:
         values = {"id": "big", "name": "x" * 2_000_000, "state": "active", "changed_seq": 0}
         transaction.connection.execute(insert(company).values(values))
-        transaction.enter("company added", actor="test", object="big")
+        transaction.enter("company added", BY, object="big")
 
     writer.submit(limit(1)).result()
     with pytest.raises(RecordsAway, match="full"):

@@ -1,0 +1,1 @@
+"""The desk: what people and the report centre do, on the records and in the ledger."""

@@ -1,0 +1,77 @@
+"""Blocks on the records: put once, ended with a reason, never deleted.
+
+These are the steps that other acts are made of; whoever takes them enters the act into the ledger
+and lists what `touched` gives, so that the projection puts it into the index.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Table, insert, select, update
+
+from smsfilter.store.schema import block
+from smsfilter.store.writer import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A live block of a customer against a company, a source (`source:…`) or all (`*`)."""
+
+    id: int
+    customer: str
+    target: str
+    is_new: bool
+
+    @property
+    def touched(self) -> tuple[tuple[Table, Any], ...]:
+        """What the act that put it has changed."""
+        return ((block, self.id),) if self.is_new else ()
+
+
+def put(
+    transaction: Transaction,
+    customer_id: str,
+    target: str,
+    reason: str,
+    *,
+    report: int | None = None,
+    case_id: int | None = None,
+) -> Put:
+    """Have a customer blocked for `target`: the block that is there already, or a new one."""
+    known = live(transaction, customer_id, target)
+    if known is not None:
+        return Put(known, customer_id, target, is_new=False)
+    new: int = transaction.connection.execute(
+        insert(block)
+        .values(
+            customer=customer_id,
+            target=target,
+            report=report,
+            case_id=case_id,
+            reason=reason,
+            created_at=transaction.now,
+            changed_seq=0,
+        )
+        .returning(block.c.id)
+    ).scalar_one()
+    return Put(new, customer_id, target, is_new=True)
+
+
+def end(transaction: Transaction, block_id: int, by: str, reason: str) -> bool:
+    """End a block; False where it has ended before."""
+    done = transaction.connection.execute(
+        update(block)
+        .where(block.c.id == block_id, block.c.ended_at.is_(None))
+        .values(ended_at=transaction.now, ended_by=by, end_reason=reason)
+    )
+    return done.rowcount == 1
+
+
+def live(transaction: Transaction, customer_id: str, target: str) -> int | None:
+    """Return the id of the live block of a pair, None where there is none."""
+    found: int | None = transaction.connection.scalar(
+        select(block.c.id).where(
+            block.c.customer == customer_id, block.c.target == target, block.c.ended_at.is_(None)
+        )
+    )
+    return found

@@ -1,0 +1,105 @@
+"""The one door to customers' numbers and to what they wrote.
+
+A person who opens something is entered into the ledger in the same transaction, before the answer:
+no row, no data. A job of the desk opens what it needs by `numbers` and enters one row for the run
+with the count. Everywhere else a customer is an id and a masked number.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from smsfilter.ledger.actor import Actor
+from smsfilter.rules.numbers import mask
+from smsfilter.store import customers
+from smsfilter.store.schema import customer
+from smsfilter.store.seal import Seal, place
+from smsfilter.store.writer import Transaction
+
+ERASED: Final = "erased"
+"""Shown in place of a number that is no longer kept."""
+_AT_ONCE: Final = 500
+
+
+class Vault:
+    """Seals and opens for the desk, under the keys of `seal`."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+
+    # --- on the way in
+
+    def customer(self, transaction: Transaction, digits: str) -> str:
+        """Return the id of a number's customer (E.164 digits), a new one where it was unknown."""
+        now = transaction.now
+        return customers.find_or_add(transaction.connection, self._seal, digits, now)
+
+    def find(self, connection: Connection, digits: str) -> str | None:
+        """Return the id of a number's customer (E.164 digits), None where it is unknown."""
+        return customers.find(connection, self._seal, digits)
+
+    def close(self, plain: bytes, table: str, column: str, row: object) -> bytes:
+        """Seal what will stand in one column of one row."""
+        return self._seal.close(plain, place(table, column, row))
+
+    def fingerprint(self, octets: bytes) -> str:
+        """Return a keyed hash, by which the same octets are known again and nothing else is."""
+        return self._seal.fingerprint(octets)
+
+    # --- for the desk's own work
+
+    def numbers(self, connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+        """Open the numbers of customers for a job, which enters one row with their count.
+
+        Customers whose number was erased are left out. Raises SealError.
+        """
+        wanted = list(dict.fromkeys(ids))
+        found: dict[str, str] = {}
+        for at in range(0, len(wanted), _AT_ONCE):
+            query = select(customer.c.id, customer.c.number_enc).where(
+                customer.c.id.in_(wanted[at : at + _AT_ONCE]), customer.c.number_enc.is_not(None)
+            )
+            for row in connection.execute(query):
+                found[row.id] = customers.opened(self._seal, row.id, row.number_enc)
+        return found
+
+    def open(self, sealed: bytes, table: str, column: str, row: object) -> bytes:
+        """Open one column of one row for a job. Raises SealError."""
+        return self._seal.open(sealed, place(table, column, row))
+
+    def masked(self, connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+        """Return what may be shown of customers' numbers: 138****8000."""
+        wanted = list(ids)
+        numbers = self.numbers(connection, wanted)
+        return {each: mask(numbers[each]) if each in numbers else ERASED for each in wanted}
+
+    # --- for people: entered, then opened
+
+    def show_number(
+        self, transaction: Transaction, customer_id: str, by: Actor, purpose: str
+    ) -> str | None:
+        """Open a number for a person; None where it was erased. Raises SealError."""
+        transaction.enter("number shown", by, customer_id=customer_id, detail={"purpose": purpose})
+        return customers.number(transaction.connection, self._seal, customer_id)
+
+    def show_text(
+        self,
+        transaction: Transaction,
+        sealed: bytes,
+        where: tuple[str, str, object],
+        by: Actor,
+        *,
+        customer_id: str,
+        purpose: str,
+    ) -> str:
+        """Open a text that stands at `where` (table, column, row) for a person."""
+        table, column, row = where
+        transaction.enter(
+            "text shown",
+            by,
+            object=f"{table}:{row}",
+            customer_id=customer_id,
+            detail={"column": column, "purpose": purpose},
+        )
+        return self._seal.open(sealed, place(table, column, row)).decode()
