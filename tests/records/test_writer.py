@@ -19,7 +19,6 @@ from smsfilter.store.records import Records, RecordsAway, RecordsError
 from smsfilter.store.schema import company
 from smsfilter.store.writer import Transaction, Writer
 
-
 BY = system("test")
 
 
