@@ -2,50 +2,30 @@
 
 The models are frozen and every field has a default but the three that no one can guess: where to
 listen, which SMSC, which Redis. `load_config` and `load_policy` are used by the daemon at start
-and at reload and by `smsfilter check`, so that all give the same verdict on a file. Passwords are
-read from files of their own and never stand in the configuration, the environment or an error.
+and at reload and by `smsfilter check`, so that all give the same verdict on a file. The sections
+that only the desk reads are in deskconfig.py; `desk_problems` is its verdict on their files.
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from smsfilter.deskconfig import DeskConfig, RecordsConfig
 from smsfilter.ends import Listen, TCPAddress, Upstream
-from smsfilter.rules.policy import Duration, Model, Policy
+from smsfilter.rules.policy import Duration, Policy
+from smsfilter.sections import Count, Section, Span, default, listed, read_password, some
 from smsfilter.tls import ClientTLS, FileError, ServerTLS
 from smsfilter.wording import suggestion
 from smsfilter.yamlfile import ConfigError, Document, Place, Problem, load_yaml, read_document
 
 __all__ = ["ConfigError", "Document", "Place", "Problem", "load_yaml"]
-
-_T = TypeVar("_T")
-_End = TypeVar("_End", Listen, Upstream)
-
-
-class _Section(Model):
-    model_config = ConfigDict(validate_default=True)
-
-
-def _default(text: str, description: str) -> Any:
-    """Return a field whose default is said as in the file; validated as if it stood there."""
-    return Field(text, description=description)
-
-
-def _listed(value: object) -> object:
-    return (value,) if isinstance(value, str) and value else value
-
-
-def _some(value: tuple[_T, ...]) -> tuple[_T, ...]:
-    if not value:
-        raise ValueError("needs one or more addresses")
-    return value
 
 
 def _one_worker(value: object) -> int:
@@ -54,40 +34,30 @@ def _one_worker(value: object) -> int:
     return 1
 
 
-def _some_time(value: timedelta) -> timedelta:
-    if not value:
-        raise ValueError("must be longer than 0s")
-    return value
-
-
 def _one_second_at_most(value: timedelta) -> timedelta:
     if value > timedelta(seconds=1):
         raise ValueError("must be 1s or less: senders send again after 2s")
     return value
 
 
-Span = Annotated[Duration, AfterValidator(_some_time)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Timeouts(_Section):
+class Timeouts(Section):
     """How long one state of a connection may last."""
 
-    bind: Span = _default("10s", "from the connection to the whole bind")
-    connect: Span = _default("3s", "for the SMSC to take a connection")
-    partial: Span = _default("30s", "for the rest of a PDU to arrive")
-    unread: Span = _default("30s", "for a peer that takes no octet of what is sent to it")
-    response: Span = _default(
+    bind: Span = default("10s", "from the connection to the whole bind")
+    connect: Span = default("3s", "for the SMSC to take a connection")
+    partial: Span = default("30s", "for the rest of a PDU to arrive")
+    unread: Span = default("30s", "for a peer that takes no octet of what is sent to it")
+    response: Span = default(
         "300s",
         "for the SMSC's answer to the oldest request; then both ends are closed",
     )
-    idle: Duration = _default(
+    idle: Duration = default(
         "0s", "for a bound session without a PDU; 0s: for ever, which is legal"
     )
-    drain: Duration = _default("10s", "for answers that are open when the program is stopped")
+    drain: Duration = default("10s", "for answers that are open when the program is stopped")
 
 
-class Limits(_Section):
+class Limits(Section):
     """What one peer may take, at most."""
 
     pdu: Annotated[int, Field(ge=16, le=1 << 24)] = Field(
@@ -104,14 +74,14 @@ class Limits(_Section):
     )
 
 
-class ProxyConfig(_Section):
+class ProxyConfig(Section):
     """The SMS path: `smsfilter proxy`."""
 
-    listen: Annotated[tuple[Listen, ...], BeforeValidator(_listed), AfterValidator(_some)] = Field(
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(listed), AfterValidator(some)] = Field(
         description='where ESMEs connect, such as ["0.0.0.0:2775"]',
         json_schema_extra={"minItems": 1},
     )
-    smsc: Annotated[tuple[Upstream, ...], BeforeValidator(_listed), AfterValidator(_some)] = Field(
+    smsc: Annotated[tuple[Upstream, ...], BeforeValidator(listed), AfterValidator(some)] = Field(
         description='the SMSCs, tried in order, such as ["192.0.2.1:2775"]',
         json_schema_extra={"minItems": 1},
     )
@@ -121,7 +91,7 @@ class ProxyConfig(_Section):
     policy: Path = Field(
         Path("policy.yaml"), description="the policy file; relative to the configuration file"
     )
-    admin: TCPAddress | None = _default(
+    admin: TCPAddress | None = default(
         "127.0.0.1:9775",
         "where /metrics, /livez, /readyz and /status are served; null: nowhere",
     )
@@ -161,7 +131,7 @@ def _redis_url(value: str) -> str:
     return value
 
 
-class RedisConfig(_Section):
+class RedisConfig(Section):
     """The index: where blocks, approvals and the registry are looked up."""
 
     url: Annotated[str, AfterValidator(_redis_url)] = Field(
@@ -170,7 +140,7 @@ class RedisConfig(_Section):
     prefix: Annotated[str, Field(pattern=r"^[^\s{}]{0,64}$")] = Field(
         "", description="what all keys begin with; no blanks, no braces"
     )
-    deadline: Annotated[Span, AfterValidator(_one_second_at_most)] = _default(
+    deadline: Annotated[Span, AfterValidator(_one_second_at_most)] = default(
         "50ms",
         "for a look-up, 1s at most; after it on_error decides",
     )
@@ -180,21 +150,10 @@ class RedisConfig(_Section):
 
     def password(self) -> str | None:
         """Read the password; None where no file is named. Raises ConfigError."""
-        if self.password_file is None:
-            return None
-        place = Place(str(self.password_file))
-        try:
-            secret = self.password_file.read_text(encoding="utf-8").strip("\r\n")
-        except OSError as error:
-            raise ConfigError.at(place, f"cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError.at(place, "a password must be UTF-8 text") from None
-        if not secret:
-            raise ConfigError.at(place, "the file is empty; it must hold the password")
-        return secret
+        return read_password(self.password_file)
 
 
-class LogConfig(_Section):
+class LogConfig(Section):
     """What is logged to standard output."""
 
     format: Literal["json", "console"] = Field(
@@ -208,7 +167,7 @@ class LogConfig(_Section):
     )
 
 
-class Config(_Section):
+class Config(Section):
     """`smsfilter.yaml`."""
 
     proxy: ProxyConfig = Field(description="the SMS path")
@@ -218,6 +177,10 @@ class Config(_Section):
         description="for the pid file and the embedded server; relative to the configuration file",
     )
     log: LogConfig = Field(LogConfig(), description="what is logged to standard output")
+    records: RecordsConfig = Field(RecordsConfig(), description="the records of the desk")
+    desk: DeskConfig | None = Field(
+        None, description="what people do; unset where only the proxy runs"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +221,25 @@ def load_config(path: Path | str, environ: Mapping[str, str] | None = None) -> C
     return _config(_open_config(Path(path), environ), Path(path))
 
 
+def desk_problems(config: Config, document: Document) -> Iterator[Problem]:
+    """Read the files that only the desk needs, and say which of them cannot be used.
+
+    They may belong to another user or host than those of the proxy.
+    """
+    if config.desk is None:
+        return
+    centre = config.desk.report_centre
+    yield from _unusable(centre.secured(), document)
+    for loc, password in (
+        (("desk", "report_centre", "password_file"), centre.password),
+        (("records", "password_file"), config.records.password),
+    ):
+        try:
+            password()
+        except ConfigError as error:
+            yield Problem(*document.place(loc), str(error))
+
+
 def load_policy(path: Path | str) -> Policy:
     """Read the policy file. Raises ConfigError."""
     return _policy(Path(path))[0]
@@ -275,11 +257,11 @@ def _config(document: Document, path: Path) -> Config:
     proxy = config.proxy.model_copy(
         update={
             "policy": base / config.proxy.policy,
-            "listen": tuple(_beside(each, base) for each in config.proxy.listen),
-            "smsc": tuple(_beside(each, base) for each in config.proxy.smsc),
+            "listen": tuple(each.beside(base) for each in config.proxy.listen),
+            "smsc": tuple(each.beside(base) for each in config.proxy.smsc),
         }
     )
-    if problems := list(_unusable(proxy, document)):
+    if problems := list(_unusable(proxy.secured(), document)):
         raise ConfigError(problems)
     redis = config.redis
     if redis.password_file is not None:
@@ -289,17 +271,22 @@ def _config(document: Document, path: Path) -> Config:
         except ConfigError as error:
             place = document.place(("redis", "password_file"))
             raise ConfigError.at(place, str(error)) from None
-    update = {"proxy": proxy, "redis": redis, "state_dir": base / config.state_dir}
-    return config.model_copy(update=update)
+    return config.model_copy(
+        update={
+            "proxy": proxy,
+            "redis": redis,
+            "state_dir": base / config.state_dir,
+            "records": config.records.beside(base),
+            "desk": config.desk and config.desk.beside(base),
+        }
+    )
 
 
-def _beside(end: _End, base: Path) -> _End:
-    return end if end.tls is None else end.model_copy(update={"tls": end.tls.beside(base)})
-
-
-def _unusable(proxy: ProxyConfig, document: Document) -> Iterator[Problem]:
+def _unusable(
+    secured: Iterable[tuple[tuple[str | int, ...], ServerTLS | ClientTLS]], document: Document
+) -> Iterator[Problem]:
     """Read the files of every tls section: found now, not at the first handshake."""
-    for loc, section in proxy.secured():
+    for loc, section in secured:
         try:
             section.read()
         except FileError as error:

@@ -1,12 +1,13 @@
 """The TCP ends of the path: where ESMEs connect, which SMSC is dialled, and with what around it.
 
 An end may be written as its address alone; with TLS, a source address or balancers in front it is
-a section. Knows no file: paths stay as they are written.
+a section. Opens no file.
 """
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Annotated, Any, NamedTuple
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -93,6 +94,12 @@ class Listen(_Peer):
         (), description="networks of balancers that begin each connection with a PROXY header"
     )
 
+    def beside(self, folder: Path) -> Self:
+        """Give the end with paths relative to `folder` made absolute."""
+        return (
+            self if self.tls is None else self.model_copy(update={"tls": self.tls.beside(folder)})
+        )
+
     def is_balancer(self, peer: str) -> bool:
         """Whether a connection of this peer begins with a PROXY header."""
         return any(ip_address(peer) in network for network in self.proxy_protocol_from)
@@ -109,3 +116,9 @@ class Upstream(_Peer):
         description="the local IP address that the SMSC is to see; the system's choice if unset",
     )
     tls: ClientTLS | None = Field(None, description="TLS to this SMSC; plain SMPP if unset")
+
+    def beside(self, folder: Path) -> Self:
+        """Give the end with paths relative to `folder` made absolute."""
+        return (
+            self if self.tls is None else self.model_copy(update={"tls": self.tls.beside(folder)})
+        )

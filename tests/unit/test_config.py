@@ -16,6 +16,7 @@ from smsfilter.config import (
     load_policy,
     load_yaml,
 )
+from smsfilter.deskconfig import CentreTimeouts, DeskConfig, ReportCentreConfig
 from smsfilter.ends import Address
 from smsfilter.rules.policy import Policy
 
@@ -349,8 +350,11 @@ def test_the_shipped_files_hold_the_defaults() -> None:
     assert loaded.policy == Policy(refused_destinations=("10086999",))
 
 
+DESK_BEGINS = "# leave both sections out.\n#\n"
+
+
 def test_what_the_shipped_file_comments_out_are_the_defaults() -> None:
-    text = (SHIPPED / "smsfilter.yaml").read_text(encoding="utf-8")
+    text = (SHIPPED / "smsfilter.yaml").read_text(encoding="utf-8").split(DESK_BEGINS)[0]
     keys = {
         key
         for model in (Timeouts, Limits, Config.model_fields["log"].annotation)
@@ -360,6 +364,27 @@ def test_what_the_shipped_file_comments_out_are_the_defaults() -> None:
 
     assert bare.count("\n  #") < text.count("\n  #")
     assert load_yaml(bare, Config) == load_yaml(text, Config)
+
+
+def test_what_the_shipped_file_shows_of_the_desk_are_the_defaults() -> None:
+    text = (SHIPPED / "smsfilter.yaml").read_text(encoding="utf-8")
+    head, example = text.split(DESK_BEGINS)
+    bare = re.sub(r"^# ?", "", example, flags=re.M)
+    config = load_yaml(f"{head}\n{bare}", Config)
+
+    assert config.desk is not None
+    assert config.desk == DeskConfig(
+        report_centre=ReportCentreConfig(
+            smsc=("127.0.0.1:2776",),
+            system_id="10086999",
+            password_file=Path("/etc/smsfilter/centre-password"),
+        )
+    )
+    assert set(DeskConfig.model_fields) == set(config.desk.model_fields_set)
+    centre = config.desk.report_centre
+    assert set(ReportCentreConfig.model_fields) == set(centre.model_fields_set)
+    assert set(CentreTimeouts.model_fields) == set(centre.timeouts.model_fields_set)
+    assert config.records.sqlite_file(Path("/x")) == Path("/var/lib/smsfilter/records.db")
 
 
 def test_the_shipped_example_of_an_account_is_legal() -> None:

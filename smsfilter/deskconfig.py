@@ -1,0 +1,175 @@
+"""The sections of `smsfilter.yaml` that the desk reads: its records and the report centre.
+
+The SMS path needs neither, and a host of the proxy alone need not have their files: they are read
+by `smsfilter desk` and by `smsfilter check`, not when the configuration is loaded.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final, Self
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from smsfilter.ends import TCPAddress, Upstream
+from smsfilter.sections import Section, Span, default, listed, read_password, some
+from smsfilter.tls import ClientTLS
+from smsfilter.yamlfile import ConfigError, Place
+
+_PASSWORD_MOST: Final = 64
+"""Octets. SMPP v3.4 §4.1 has 8; sites have longer ones, and the codec takes so many."""
+
+_SQLITE: Final = re.compile(r"sqlite:///[^?#\s]+")
+_POSTGRESQL: Final = re.compile(
+    r"postgresql://([\w.%-]+@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+)?(:\d{1,5})?/[\w.%-]+(\?[^#\s]+)?",
+    re.ASCII,
+)
+_NO_PASSWORD: Final = "no password in the URL: put it in a file named by records.password_file"  # noqa: S105
+
+
+def _records_url(value: str) -> str:
+    if _SQLITE.fullmatch(value):
+        return value
+    user, at, _ = value.partition("://")[2].rpartition("@")
+    if (at and ":" in user) or "password" in parse_qs(urlsplit(value).query):
+        raise ValueError(_NO_PASSWORD)
+    if not _POSTGRESQL.fullmatch(value):
+        raise ValueError(
+            "not a URL of records; write sqlite:///var/lib/smsfilter/records.db or "
+            "postgresql://user@host:5432/database"
+        )
+    return value
+
+
+class RecordsConfig(Section):
+    """The records: reports, cases, blocks, companies and the ledger."""
+
+    url: Annotated[str, AfterValidator(_records_url)] | None = Field(
+        None,
+        description="sqlite:///absolute/path or postgresql://; records.db in state_dir if unset",
+    )
+    password_file: Path | None = Field(
+        None,
+        description="a file that holds the password of postgresql://; "
+        "relative to the configuration file",
+    )
+
+    def sqlite_file(self, state_dir: Path) -> Path | None:
+        """Where the records are as a file; None where they are in PostgreSQL.
+
+        The path of the URL is absolute, with three slashes as with four.
+        """
+        if self.url is None:
+            return state_dir / "records.db"
+        if not self.url.startswith("sqlite:"):
+            return None
+        return Path("/") / self.url.removeprefix("sqlite:").lstrip("/")
+
+    def password(self) -> str | None:
+        """Read the password; None where no file is named. Raises ConfigError."""
+        return read_password(self.password_file)
+
+    def beside(self, folder: Path) -> Self:
+        """Give the section with paths relative to `folder` made absolute."""
+        if self.password_file is None:
+            return self
+        return self.model_copy(update={"password_file": folder / self.password_file})
+
+
+class CentreTimeouts(Section):
+    """How long the report centre waits for its SMSC."""
+
+    connect: Span = default("3s", "for one SMSC to take a connection")
+    bind: Span = default("10s", "for the answer to the bind")
+    enquire_link: Span = default("30s", "of silence, after which the SMSC is asked if it is there")
+    response: Span = default("30s", "for an answer; an SMSC that is silent for so long is closed")
+    drain: Span = default("10s", "for what is under way when the program is stopped")
+
+
+_Octet = Annotated[int, Field(ge=0, le=255)]
+
+
+class ReportCentreConfig(Section):
+    """The bind of the short code that customers send their reports to."""
+
+    smsc: Annotated[tuple[Upstream, ...], BeforeValidator(listed), AfterValidator(some)] = Field(
+        description='the SMSCs, tried in order, such as ["192.0.2.1:2775"]',
+        json_schema_extra={"minItems": 1},
+    )
+    system_id: Annotated[str, Field(pattern=r"^[!-~]{1,15}$")] = Field(
+        description="the account at the SMSC; 1 to 15 characters"
+    )
+    password_file: Path | None = Field(
+        None,
+        description="a file that holds the password of the bind; "
+        "relative to the configuration file; no password if unset",
+    )
+    system_type: Annotated[str, Field(pattern=r"^[ -~]{0,12}$")] = Field(
+        "", description="what some SMSCs want to be told at the bind; at most 12 characters"
+    )
+    address: Annotated[str, Field(pattern=r"^[0-9]{3,20}$")] = Field(
+        "10086999", description="the short code; 3 to 20 digits"
+    )
+    address_ton: _Octet = Field(0, description="its type of number (SMPP v3.4 §5.2.5)")
+    address_npi: _Octet = Field(1, description="its numbering plan (SMPP v3.4 §5.2.6)")
+    window: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="SMS that may wait for the SMSC's answer"
+    )
+    timeouts: CentreTimeouts = Field(
+        CentreTimeouts(), description="how long the SMSC is waited for"
+    )
+
+    def password(self) -> bytes:
+        """Read the password of the bind; empty where no file is named. Raises ConfigError."""
+        octets = (read_password(self.password_file) or "").encode()
+        if len(octets) > _PASSWORD_MOST or 0 in octets:
+            place = Place(str(self.password_file))
+            raise ConfigError.at(place, f"not a password of 1 to {_PASSWORD_MOST} octets")
+        return octets
+
+    def secured(self) -> Iterator[tuple[tuple[str | int, ...], ClientTLS]]:
+        """Give every tls section, and where in the file it is."""
+        for index, upstream in enumerate(self.smsc):
+            if upstream.tls is not None:
+                yield ("desk", "report_centre", "smsc", index, "tls"), upstream.tls
+
+    def beside(self, folder: Path) -> Self:
+        """Give the section with paths relative to `folder` made absolute."""
+        update: dict[str, object] = {"smsc": tuple(one.beside(folder) for one in self.smsc)}
+        if self.password_file is not None:
+            update["password_file"] = folder / self.password_file
+        return self.model_copy(update=update)
+
+
+ServiceNumber = Annotated[str, Field(pattern=r"^[0-9]{3,20}$")]
+
+
+class DeskConfig(Section):
+    """What people do: `smsfilter desk`."""
+
+    report_centre: ReportCentreConfig = Field(description="the short code for reports")
+    replies: Path = Field(
+        Path("replies.yaml"),
+        description="the texts sent to customers; relative to the configuration file",
+    )
+    admin: TCPAddress | None = default(
+        "127.0.0.1:8775", "where /metrics, /livez and /readyz are served; null: nowhere"
+    )
+    never_block: Annotated[tuple[ServiceNumber, ...], BeforeValidator(listed)] = Field(
+        ("110", "119", "120", "122", "10086999"),
+        description="numbers that a report never blocks; the short code is always one of them",
+    )
+
+    def unblockable(self) -> frozenset[str]:
+        """Give the numbers that a report never blocks."""
+        return frozenset((*self.never_block, self.report_centre.address))
+
+    def beside(self, folder: Path) -> Self:
+        """Give the section with paths relative to `folder` made absolute."""
+        return self.model_copy(
+            update={
+                "report_centre": self.report_centre.beside(folder),
+                "replies": folder / self.replies,
+            }
+        )
