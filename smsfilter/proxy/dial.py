@@ -1,7 +1,6 @@
-"""TCP and TLS to the SMSC, and the socket options of both legs."""
+"""TCP and TLS to the SMSC of an ESME."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,24 +8,9 @@ from typing import TypeVar
 from smsfilter.ends import Upstream
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.tls import TLSTransport
+from smsfilter.tcp import connect
 
 P = TypeVar("P", bound=asyncio.Protocol)
-
-KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_TIMES = 60, 10, 3
-USER_TIMEOUT_MS = 30_000
-"""How long sent octets may stay unacknowledged (RFC 5482): a dead peer is found within it."""
-
-
-def tune(sock: socket.socket) -> None:
-    """No Nagle, and a peer that is gone is noticed. UNIX sockets and the like are left alone."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_TIMES)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
 
 
 async def dial(
@@ -42,7 +26,7 @@ async def dial(
         try:
             async with asyncio.timeout(within_s):
                 if upstream.tls is None:
-                    transport: asyncio.Transport = await _connect(upstream, leg)
+                    transport: asyncio.Transport = await connect(upstream, leg)
                 else:
                     context = keyring.context(upstream.tls)
                     transport = await _secure(upstream, leg, context)
@@ -51,16 +35,6 @@ async def dial(
             continue
         return transport, leg, upstream
     raise failure
-
-
-async def _connect(upstream: Upstream, protocol: asyncio.Protocol) -> asyncio.Transport:
-    host, port = upstream.address
-    local = (upstream.source_address, 0) if upstream.source_address else None
-    transport, _ = await asyncio.get_running_loop().create_connection(
-        lambda: protocol, host, port, local_addr=local
-    )
-    tune(transport.get_extra_info("socket"))
-    return transport
 
 
 async def _secure(
@@ -76,7 +50,7 @@ async def _secure(
     host = upstream.address.host
     name = (upstream.tls.server_name if upstream.tls else None) or host
     transport = TLSTransport(context, leg, decided, name)
-    tcp = await _connect(upstream, transport)
+    tcp = await connect(upstream, transport)
     try:
         error = await over
         if error is not None:

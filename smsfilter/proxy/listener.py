@@ -17,12 +17,12 @@ from smsfilter import log
 from smsfilter.config import Limits
 from smsfilter.ends import Address, Listen
 from smsfilter.proxy.close import Leg, Why
-from smsfilter.proxy.dial import tune
 from smsfilter.proxy.entrance import Entrance
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import EsmeLeg
 from smsfilter.proxy.relay import Relay
 from smsfilter.proxy.tls import TLSTransport
+from smsfilter.tcp import tune
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 64
