@@ -7,11 +7,9 @@ visible increase. Must never have a label that holds a number or a company, and 
 of the accounts that the policy names.
 """
 
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -20,24 +18,25 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from smsfilter.exposition import (
+    SECONDS_BOUNDS,
+    Histogram,
+    counter,
+    gauge,
+    histogram,
+    info,
+    now,
+    present,
+    total,
+)
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 from smsfilter.smpp.session import State
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
-SECONDS_BOUNDS: Final = (
-    *(0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005),
-    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
-)
 SESSION_STATES: Final = tuple(state.name.lower() for state in State if state is not State.CLOSED)
 BIND_REASONS: Final = (
     Reason.ALREADY_BOUND,
@@ -50,47 +49,6 @@ BIND_REASONS: Final = (
 )
 """Reasons said of a bind and never of a message."""
 BIND_RESULTS: Final = ("accepted", "refused_by_smsc", Reason.PAUSED, *BIND_REASONS)
-
-K = TypeVar("K")
-
-
-class Histogram:
-    """Counts of values in fixed buckets, the last one without an upper bound."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Iterable[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float, n: int = 1) -> None:
-        """Count `value` n times."""
-        self.counts[bisect_left(self.bounds, value)] += n
-        self.sum += value * n
-
-    def snapshot(self) -> dict[str, Any]:
-        """Give bounds, counts per bucket, sum and the usual quantiles, as JSON can say them."""
-        counts = self.counts.copy()
-        quantiles = {
-            name: quantile(self.bounds, counts, q)
-            for name, q in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
-        }
-        return {"bounds": list(self.bounds), "counts": counts, "sum": self.sum, **quantiles}
-
-
-def quantile(bounds: Iterable[float], counts: Iterable[int], q: float) -> float | None:
-    """Estimate the q-quantile by its place in its bucket; None where nothing was counted."""
-    bounds, counts = list(bounds), list(counts)
-    rank = q * sum(counts)
-    below = 0
-    for i, count in enumerate(counts):
-        if count and below + count >= rank:
-            low = bounds[i - 1] if i else 0.0
-            high = bounds[i] if i < len(bounds) else low  # beyond the last bound: at least that
-            return low + (high - low) * (rank - below) / count
-        below += count
-    return None
 
 
 class Metrics:
@@ -133,7 +91,7 @@ class Metrics:
 
     def sessions_by_state(self) -> dict[str, int]:
         """Give the number of sessions in each state, those with none included."""
-        sessions: dict[str, int] = _now(self.sessions)
+        sessions: dict[str, int] = now(self.sessions)
         return dict.fromkeys(SESSION_STATES, 0) | sessions
 
     def snapshot(self) -> dict[str, Any]:
@@ -154,9 +112,9 @@ class Metrics:
             "lookup_seconds": self.lookup_seconds.snapshot(),
             "added_seconds": self.added_seconds.snapshot(),
             "sessions_by_state": self.sessions_by_state(),
-            "in_flight": _now(self.in_flight),
-            "log_dropped": _now(self.log_dropped),
-            "loop_lag_s": _now(self.loop_lag),
+            "in_flight": now(self.in_flight),
+            "log_dropped": now(self.log_dropped),
+            "loop_lag_s": now(self.loop_lag),
             "index_ready": self.index_ready,
             "config_stale": self.config_stale,
             "policy_version": self.policy_version,
@@ -164,19 +122,9 @@ class Metrics:
         }
 
 
-def present(counter: dict[K, int], keys: Iterable[K]) -> None:
-    """Let a series stand at 0 before it is first counted."""
-    for key in keys:
-        counter.setdefault(key, 0)
-
-
 def render(metrics: Metrics) -> bytes:
     """Give everything in Prometheus' text format."""
     return generate_latest(metrics._registry)
-
-
-def _now(gauge: Any) -> Any:
-    return gauge() if callable(gauge) else gauge
 
 
 class _Exposition(Collector):
@@ -188,31 +136,31 @@ class _Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         m = self._metrics
         verdicts: dict[tuple[str, ...], int] = {(Kind.FORWARD, ""): m.forwarded}
-        yield _counter(
+        yield counter(
             "messages", "Messages judged.", ("verdict", "reason"), verdicts | m.refused.copy()
         )
-        yield _counter(
+        yield counter(
             "shadow",
             "Messages that passed because a rule runs in shadow.",
             ("rule", "reason"),
             m.shadow,
         )
-        yield _counter(
+        yield counter(
             "policy_bypassed",
             "Messages that a rule could not check and let pass, as on_error: pass says.",
             ("rule",),
             m.bypassed,
         )
-        yield _counter("closes", "Sessions ended, by whom and why.", ("leg", "why"), m.closes)
-        yield _counter("binds", "Binds, by what became of them.", ("result",), m.binds)
-        yield _counter(
+        yield counter("closes", "Sessions ended, by whom and why.", ("leg", "why"), m.closes)
+        yield counter("binds", "Binds, by what became of them.", ("result",), m.binds)
+        yield counter(
             "pdus_dropped", "PDUs that were not passed on.", ("leg", "why"), m.pdus_dropped
         )
-        yield _total("trailing_nuls", "PDUs with NULs after their last field.", m.trailing_nuls)
-        yield _total("log_dropped", "Log lines lost to a slow reader.", _now(m.log_dropped))
-        yield _histogram("batch_size", "Messages per look-up.", m.batch_size)
-        yield _histogram("lookup_seconds", "Round trip of a batch to Redis.", m.lookup_seconds)
-        yield _histogram("added_seconds", "Time from reading to writing.", m.added_seconds)
+        yield total("trailing_nuls", "PDUs with NULs after their last field.", m.trailing_nuls)
+        yield total("log_dropped", "Log lines lost to a slow reader.", now(m.log_dropped))
+        yield histogram("batch_size", "Messages per look-up.", m.batch_size)
+        yield histogram("lookup_seconds", "Round trip of a batch to Redis.", m.lookup_seconds)
+        yield histogram("added_seconds", "Time from reading to writing.", m.added_seconds)
         sessions = GaugeMetricFamily(
             "smsfilter_sessions", "Sessions, by their state.", labels=("state",)
         )
@@ -230,7 +178,7 @@ class _Exposition(Collector):
             "What the policy allows the accounts that it names.",
             labels=("account", "limit"),
         )
-        for (account, limit), most in _now(m.account_limits).items():
+        for (account, limit), most in now(m.account_limits).items():
             own.add_metric((account, limit), most)
         yield own
         held = GaugeMetricFamily(
@@ -238,7 +186,7 @@ class _Exposition(Collector):
             "Sessions of the accounts that the policy names.",
             labels=("account",),
         )
-        for account, n in _now(m.account_sessions).items():
+        for account, n in now(m.account_sessions).items():
             held.add_metric((account,), n)
         yield held
         ends = GaugeMetricFamily(
@@ -249,39 +197,10 @@ class _Exposition(Collector):
         for role, expires_at in m.certificates.items():
             ends.add_metric((role,), expires_at)
         yield ends
-        yield _gauge("in_flight", "Requests of ESMEs without an answer.", _now(m.in_flight))
-        yield _gauge("redis_up", "1 while Redis answers and is trusted.", m.redis_up)
-        yield _gauge("index_ready", "1 while the index is filled.", m.index_ready)
-        yield _gauge("config_stale", "1 while the files on disk were refused.", m.config_stale)
-        yield _gauge("loop_lag_seconds", "How late the event loop is.", _now(m.loop_lag))
-        yield _info("policy", "The policy in force.", m.policy_version)
-        yield _info("registry", "The registry in force.", m.registry_version)
-
-
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], counts: dict[Any, int]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(f"smsfilter_{name}", text, labels=labels)
-    for key, n in counts.copy().items():
-        family.add_metric((key,) if isinstance(key, str) else key, n)
-    return family
-
-
-def _total(name: str, text: str, value: int) -> CounterMetricFamily:
-    return CounterMetricFamily(f"smsfilter_{name}", text, value=value)
-
-
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"smsfilter_{name}", text, value=float(value))
-
-
-def _info(name: str, text: str, version: str) -> InfoMetricFamily:
-    return InfoMetricFamily(f"smsfilter_{name}", text, value={"version": version})
-
-
-def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
-    bounds = [*(f"{float(bound):g}" for bound in histogram.bounds), "+Inf"]
-    buckets = list(zip(bounds, accumulate(histogram.counts.copy()), strict=True))
-    return HistogramMetricFamily(
-        f"smsfilter_{name}", text, buckets=buckets, sum_value=histogram.sum
-    )
+        yield gauge("in_flight", "Requests of ESMEs without an answer.", now(m.in_flight))
+        yield gauge("redis_up", "1 while Redis answers and is trusted.", m.redis_up)
+        yield gauge("index_ready", "1 while the index is filled.", m.index_ready)
+        yield gauge("config_stale", "1 while the files on disk were refused.", m.config_stale)
+        yield gauge("loop_lag_seconds", "How late the event loop is.", now(m.loop_lag))
+        yield info("policy", "The policy in force.", m.policy_version)
+        yield info("registry", "The registry in force.", m.registry_version)

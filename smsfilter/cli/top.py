@@ -253,7 +253,7 @@ def _counts(status: dict[str, Any]) -> Iterator[tuple[tuple[str, str], int]]:
 def _latency(now: Sample, before: Sample | None) -> "Text":
     from rich.text import Text  # noqa: PLC0415
 
-    from smsfilter.metrics import quantile  # noqa: PLC0415
+    from smsfilter.exposition import quantile  # noqa: PLC0415
 
     line = Text()
     for key, name, shown in (

@@ -17,8 +17,9 @@ from redis.exceptions import RedisError
 
 from smsfilter import log
 from smsfilter.config import ConfigError, Loaded, load
+from smsfilter.exposition import present
 from smsfilter.log import DecisionLog, Writer
-from smsfilter.metrics import Metrics, present
+from smsfilter.metrics import Metrics
 from smsfilter.proxy import memory
 from smsfilter.proxy.admin import Admin
 from smsfilter.proxy.bind import BindDesk

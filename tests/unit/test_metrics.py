@@ -7,7 +7,8 @@ import threading
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from smsfilter.metrics import SECONDS_BOUNDS, Histogram, Metrics, present, quantile, render
+from smsfilter.exposition import SECONDS_BOUNDS, Histogram, present, quantile
+from smsfilter.metrics import Metrics, render
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 
 NAMES = {
