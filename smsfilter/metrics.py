@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     PlatformCollector,
     ProcessCollector,
@@ -35,7 +34,6 @@ from smsfilter.exposition import (
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 from smsfilter.smpp.session import State
 
-CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 SESSION_STATES: Final = tuple(state.name.lower() for state in State if state is not State.CLOSED)
 BIND_REASONS: Final = (
@@ -95,7 +93,7 @@ class Metrics:
         return dict.fromkeys(SESSION_STATES, 0) | sessions
 
     def snapshot(self) -> dict[str, Any]:
-        """Give the counters for the status page: verdicts, latency, gauges. See proxy/admin.py."""
+        """Give the counters for the status page: verdicts, latency, gauges. See admin.py."""
         messages: dict[str, dict[str, int]] = {Kind.FORWARD: {"": self.forwarded}}
         for (kind, reason), n in self.refused.copy().items():
             if n:

@@ -21,7 +21,7 @@ from smsfilter.cli.store import add_config
 if TYPE_CHECKING:
     from smsfilter.config import Loaded
     from smsfilter.log import Writer
-    from smsfilter.proxy.notify import Notify
+    from smsfilter.notify import Notify
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the proxy; 1 when it cannot start."""
     from smsfilter import log  # noqa: PLC0415 - start-up of the other commands stays light
     from smsfilter.config import load  # noqa: PLC0415
-    from smsfilter.proxy.notify import Notify  # noqa: PLC0415
+    from smsfilter.notify import Notify  # noqa: PLC0415
 
     loaded = load(args.config)
     faulthandler.enable()  # the service manager ends a hung loop with SIGABRT: say where
@@ -74,10 +74,10 @@ def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
 async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
     from smsfilter.proxy.service import Service  # noqa: PLC0415
-    from smsfilter.proxy.watchdog import Watchdog  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable, parse_url  # noqa: PLC0415
     from smsfilter.store.embedded import EmbeddedError, EmbeddedServer  # noqa: PLC0415
     from smsfilter.tls import FileError  # noqa: PLC0415
+    from smsfilter.watchdog import Watchdog  # noqa: PLC0415
 
     config = loaded.config
     loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 Reads /status of the admin port once a second and shows what changed in between: rates, verdicts by
 reason, latency, Redis, sessions. Only looks: it can change nothing, and a proxy that goes away
 while it is watched is waited for. Names come from whoever binds, so nothing but printable
-characters of them reaches the terminal. The shape of /status is told in proxy/admin.py.
+characters of them reaches the terminal. The shape of /status is told in admin.py.
 """
 
 import argparse

@@ -16,12 +16,13 @@ from zoneinfo import ZoneInfo
 from redis.exceptions import RedisError
 
 from smsfilter import log
+from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded, load
 from smsfilter.exposition import present
 from smsfilter.log import DecisionLog, Writer
-from smsfilter.metrics import Metrics
+from smsfilter.metrics import Metrics, render
+from smsfilter.notify import Notify
 from smsfilter.proxy import memory
-from smsfilter.proxy.admin import Admin
 from smsfilter.proxy.bind import BindDesk
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.gate import Gate
@@ -29,7 +30,6 @@ from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.janitor import Janitor
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.listener import Listener, too_few_descriptors
-from smsfilter.proxy.notify import Notify
 from smsfilter.proxy.status import Status
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import ApprovalRule, Mode, Policy
@@ -109,7 +109,13 @@ class Service:
         if self._config.proxy.admin is not None:
             admin = self._config.proxy.admin
             status = self._status
-            self._admin = Admin(admin, self.metrics, status.readiness, status.liveness, status.page)
+            self._admin = Admin(
+                admin,
+                lambda: render(self.metrics),
+                status.readiness,
+                status.liveness,
+                status.page,
+            )
             try:
                 self._admin.start()
             except OSError as error:

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from smsfilter.metrics import Metrics
-from smsfilter.proxy import admin as admin_module
-from smsfilter.proxy.admin import CONNECTIONS_MAX, Admin
+from smsfilter import admin as admin_module
+from smsfilter.admin import CONNECTIONS_MAX, Admin
+from smsfilter.metrics import Metrics, render
 from tests.fakes.process import wait_until
 
 
@@ -33,7 +33,11 @@ def daemon():
 @pytest.fixture
 def admin(daemon):
     admin = Admin(
-        ("127.0.0.1", 0), Metrics(), lambda: daemon.ready, lambda: daemon.alive, daemon.status
+        ("127.0.0.1", 0),
+        lambda: render(Metrics()),
+        lambda: daemon.ready,
+        lambda: daemon.alive,
+        daemon.status,
     )
     admin.start()
     yield admin
@@ -162,7 +166,7 @@ def test_a_page_that_hangs_does_not_keep_others_from_being_served(admin, daemon)
 
 
 def test_a_port_in_use_is_an_error_at_start(admin):
-    second = Admin(("127.0.0.1", admin.port), Metrics(), None, None, None)
+    second = Admin(("127.0.0.1", admin.port), lambda: render(Metrics()), None, None, None)
     with pytest.raises(OSError, match="in use"):
         second.start()
     second.stop()
@@ -177,7 +181,9 @@ def test_after_stop_nobody_listens(admin):
 
 
 def test_it_listens_on_ipv6_as_well():
-    admin = Admin(("::1", 0), Metrics(), lambda: (True, {}), lambda: (True, {}), dict)
+    admin = Admin(
+        ("::1", 0), lambda: render(Metrics()), lambda: (True, {}), lambda: (True, {}), dict
+    )
     try:
         admin.start()
     except OSError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smsfilter.proxy.notify import Notify
+from smsfilter.notify import Notify
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import time
 import pytest
 from rich.console import Console
 
+from smsfilter.admin import Admin
 from smsfilter.cli import top
 from smsfilter.cli.main import main
-from smsfilter.metrics import Metrics
-from smsfilter.proxy.admin import Admin
+from smsfilter.metrics import Metrics, render
 from smsfilter.rules.verdict import Kind, Reason
 
 ADDRESS = ("127.0.0.1", 9775)
@@ -192,7 +192,11 @@ def test_a_status_without_messages_or_sessions_is_shown_as_well():
 def proxy():
     """Something that answers on an admin port."""
     admin = Admin(
-        ("127.0.0.1", 0), make_metrics(), lambda: (True, {}), lambda: (True, {}), make_status
+        ("127.0.0.1", 0),
+        lambda: render(make_metrics()),
+        lambda: (True, {}),
+        lambda: (True, {}),
+        make_status,
     )
     admin.start()
     yield f"127.0.0.1:{admin.port}"
@@ -251,7 +255,7 @@ def test_a_proxy_that_is_not_there_is_one_line_and_exit_status_1(nobody, capsys,
 
 @pytest.mark.parametrize("page", [list, lambda: {"hello": 1}, lambda: 1 / 0])
 def test_something_else_that_answers_is_told_as_such(capsys, page):
-    admin = Admin(("127.0.0.1", 0), Metrics(), None, None, page)
+    admin = Admin(("127.0.0.1", 0), lambda: render(Metrics()), None, None, page)
     admin.start()
     try:
         assert main(["top", "--admin", f"127.0.0.1:{admin.port}"]) == 1

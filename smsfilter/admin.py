@@ -4,8 +4,8 @@ Its own threads, so that /livez can say that the event loop hangs. It changes no
 client can hold it up: at most 16 connections, the whole of each within 5 s, one request each.
 What it is given to call runs in its threads: it must not block and may only copy.
 
-`/livez` and `/readyz` answer 200 or 503 with `{"ok": bool, ...detail}`. `/status` is what
-`smsfilter top` shows, one JSON object: `Metrics.snapshot()`, and beside it
+`/livez` and `/readyz` answer 200 or 503 with `{"ok": bool, ...detail}`. `/status`, which the
+proxy has, is what `smsfilter top` shows, one JSON object: `Metrics.snapshot()`, and beside it
 
     version, uptime_s, state ("serving" or "draining"), ready, missing: [..what, with its cure]
     redis: {state: "up" | "connecting" | "away", why: null or text, endpoint: text}
@@ -35,8 +35,9 @@ from socketserver import TCPServer
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from prometheus_client import CONTENT_TYPE_LATEST
+
 from smsfilter import log
-from smsfilter.metrics import CONTENT_TYPE, Metrics, render
 
 CONNECTIONS_MAX: Final = 16
 CONNECTION_S: Final = 5.0
@@ -53,19 +54,20 @@ class Admin:
     def __init__(
         self,
         address: tuple[str, int],
-        metrics: Metrics,
+        metrics: Callable[[], bytes],
         readiness: Check,
         liveness: Check,
-        status: Callable[[], dict[str, Any]],
+        status: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self._address = address
         self._server: _Server | None = None
         self._pages: dict[str, Callable[[], Page]] = {
-            "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE, render(metrics)),
+            "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE_LATEST, metrics()),
             "/livez": lambda: _checked(liveness),
             "/readyz": lambda: _checked(readiness),
-            "/status": lambda: _json(HTTPStatus.OK, status()),
         }
+        if status is not None:
+            self._pages["/status"] = lambda: _json(HTTPStatus.OK, status())
 
     @property
     def port(self) -> int:
