@@ -17,6 +17,8 @@ from smsfilter.sections import Section, Span, default, listed, read_password, so
 from smsfilter.tls import ClientTLS
 from smsfilter.yamlfile import ConfigError, Place
 
+SOCKET: Final = "desk.sock"
+"""The UNIX socket in state_dir on which the desk answers its commands."""
 _PASSWORD_MOST: Final = 64
 """Octets. SMPP v3.4 §4.1 has 8; sites have longer ones, and the codec takes so many."""
 

@@ -1,0 +1,118 @@
+"""How commands talk to the running desk: over its UNIX socket, and errors in one line."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from smsfilter.deskconfig import SOCKET
+
+TIMEOUT_S: Final = 60.0
+
+
+class DeskError(Exception):
+    """The desk was not reached, or does not do what it was asked; says so in a line."""
+
+    def __init__(self, detail: str, answer: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.answer = answer or {}
+
+
+class Client:
+    """The API of the desk as a command needs it. Every method raises DeskError."""
+
+    def __init__(self, state_dir: Path, command: str) -> None:
+        self._path = state_dir / SOCKET
+        self._start = command
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(self._path)),
+            base_url="http://desk",
+            timeout=TIMEOUT_S,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Ask for something."""
+        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Have something done."""
+        return self._ask("POST", path, json=body)
+
+    def send(self, path: str, octets: bytes) -> Any:
+        """Have a file taken in."""
+        return self._ask("POST", path, content=octets)
+
+    def pages(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Give the items of a list, page by page."""
+        after: str | None = None
+        while True:
+            page = self.get(path, after=after, **query)
+            yield from page["items"]
+            after = page.get("next")
+            if after is None:
+                return
+
+    @contextmanager
+    def lines(self, path: str, **query: Any) -> Iterator[Iterator[str]]:
+        """Give the lines of an answer that may be long."""
+        with self._http.stream("GET", path, params=query) as response:
+            if response.is_error:
+                response.read()
+                raise _said(response)
+            yield response.iter_lines()
+
+    def _ask(self, method: str, path: str, **how: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **how)
+        except httpx.ConnectError as error:
+            raise DeskError(self._unreached(error)) from None
+        except httpx.HTTPError as error:
+            raise DeskError(f"the desk did not answer: {error}") from None
+        if response.is_error:
+            raise _said(response)
+        return response.json()
+
+    def _unreached(self, error: httpx.ConnectError) -> str:
+        if "Permission denied" in str(error):
+            return f"{self._path}: permission denied: run it as the desk's user, or with sudo"
+        return f"no desk answers at {self._path}: start it with {self._start}"
+
+
+def _said(response: httpx.Response) -> DeskError:
+    try:
+        answer = response.json()
+        return DeskError(answer["detail"], answer)
+    except (ValueError, KeyError, TypeError):
+        return DeskError(f"the desk answered {response.status_code}")
+
+
+def run_with_desk(args: argparse.Namespace, work: Callable[[Client], int]) -> int:
+    """Run `work` with the desk of the configuration; 1 if that goes wrong."""
+    from smsfilter.config import load_config  # noqa: PLC0415 - dear: not for `smsfilter -h`
+
+    config = load_config(args.config)
+    client = Client(config.state_dir, f"smsfilter desk -c {args.config}")
+    try:
+        return work(client)
+    except DeskError as error:
+        print(f"smsfilter: {error}", file=sys.stderr)
+        return 1
+    finally:
+        client.close()
+
+
+def local_time(us: int | None) -> str:
+    """Say a time (µs UTC) as people read it, with its offset; a dash for none."""
+    if us is None:
+        return "–"
+    return datetime.fromtimestamp(us // 1_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
