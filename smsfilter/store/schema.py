@@ -116,8 +116,8 @@ mo_part = Table(
     Column("octets_enc", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("report", BigInteger),  # what it was joined into
-    UniqueConstraint("customer", "ref", "total", "n", "digest"),
-    Index("mo_part_open", "report", "at"),
+    Index("mo_part_customer_ref_ix", "customer", "ref"),
+    Index("mo_part_report_at_ix", "report", "at"),
 )
 
 case_file = Table(
@@ -150,7 +150,8 @@ report = Table(
     Column("reported_customer", Text, ForeignKey("customer.id")),  # where it is a handset's
     Column("raw_enc", LargeBinary),
     Column("text_enc", LargeBinary),
-    Column("complete", Boolean, nullable=False),
+    Column("complete", Boolean, nullable=False),  # no part of it is missing
+    Column("counted", Boolean, nullable=False),  # within the reporter's cap
     Column("state", Text, nullable=False, index=True),
     Column("match_kind", Text),
     Column("evidence", Text),  # canonical JSON, no number in it

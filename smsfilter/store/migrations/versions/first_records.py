@@ -197,16 +197,9 @@ def upgrade() -> None:
         sa.Column("report", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["customer"], ["customer.id"], name=op.f("mo_part_customer_fk")),
         sa.PrimaryKeyConstraint("id", name=op.f("mo_part_pk")),
-        sa.UniqueConstraint(
-            "customer",
-            "ref",
-            "total",
-            "n",
-            "digest",
-            name=op.f("mo_part_customer_ref_total_n_digest_uq"),
-        ),
     )
-    op.create_index("mo_part_open", "mo_part", ["report", "at"], unique=False)
+    op.create_index("mo_part_customer_ref_ix", "mo_part", ["customer", "ref"], unique=False)
+    op.create_index("mo_part_report_at_ix", "mo_part", ["report", "at"], unique=False)
     op.create_table(
         "refusal",
         sa.Column("segment", sa.BigInteger(), nullable=False),
@@ -262,6 +255,7 @@ def upgrade() -> None:
         sa.Column("raw_enc", sa.LargeBinary(), nullable=True),
         sa.Column("text_enc", sa.LargeBinary(), nullable=True),
         sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.Column("counted", sa.Boolean(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("match_kind", sa.Text(), nullable=True),
         sa.Column("evidence", sa.Text(), nullable=True),
