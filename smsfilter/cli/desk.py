@@ -1,0 +1,121 @@
+"""`smsfilter desk`: run the desk, and what has to be done before it runs for the first time."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from smsfilter.cli.store import add_config
+
+if TYPE_CHECKING:
+    from smsfilter.config import Config, Loaded
+    from smsfilter.log import Writer
+    from smsfilter.notify import Notify
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand and its actions."""
+    parser = subparsers.add_parser(
+        "desk",
+        help="run the report centre and the desk",
+        description="Run the desk until SIGTERM: it takes the reports of customers, keeps the "
+        "records and puts blocks into the index. Logs to stdout.",
+    )
+    add_config(parser)
+    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(metavar="ACTION")
+    init = actions.add_parser(
+        "init",
+        help="make keys and records, once",
+        description="Make what is missing: the keys under state_dir/keys and the tables of the "
+        "records. What is there is never overwritten.",
+    )
+    migrate = actions.add_parser(
+        "migrate",
+        help="bring the records up to this version",
+        description="Change the tables of the records to what this version needs. The desk must "
+        "not run meanwhile.",
+    )
+    for action, work in ((init, _init), (migrate, _migrate)):
+        add_config(action)
+        action.set_defaults(run=_told(work))
+
+
+def _told(work: "Callable[[Config], int]") -> Callable[[argparse.Namespace], int]:
+    """Say in a line what went wrong with the keys or the records."""
+
+    def run_action(args: argparse.Namespace) -> int:
+        from smsfilter.config import load_config  # noqa: PLC0415 - start-up stays light
+        from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
+        from smsfilter.store.records import RecordsAway, RecordsError  # noqa: PLC0415
+
+        try:
+            return work(load_config(args.config))
+        except (KeyFileError, RecordsError, RecordsAway) as error:
+            print(f"smsfilter desk: {error}", file=sys.stderr)
+            return 1
+
+    return run_action
+
+
+def _init(config: "Config") -> int:
+    from smsfilter.desk import keys, office  # noqa: PLC0415
+
+    made = keys.make(config.state_dir)
+    for path in made:
+        print(f"made {path}")
+    office.prepare(config)
+    print(f"records: {office.records_of(config).place}")
+    print("keep a copy of the keys apart from the records: smsfilter desk key export FILE")
+    return 0
+
+
+def _migrate(config: "Config") -> int:
+    from smsfilter.desk import office  # noqa: PLC0415
+
+    office.prepare(config)
+    print(f"{office.records_of(config).place} is of this version")
+    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the desk; 1 when it cannot start."""
+    from smsfilter import log  # noqa: PLC0415 - start-up of the other commands stays light
+    from smsfilter.config import load  # noqa: PLC0415
+    from smsfilter.notify import Notify  # noqa: PLC0415
+    from smsfilter.reports.service import StartError  # noqa: PLC0415
+
+    loaded = load(args.config)
+    notify = Notify()
+    writer = log.configure(loaded.config.log.format, loaded.config.log.level)
+    try:
+        return asyncio.run(_main(loaded, writer, notify))
+    except StartError as error:
+        print(f"smsfilter desk: {error}", file=sys.stderr)
+        return 1
+    finally:
+        notify.close()
+        writer.close()
+
+
+async def _main(loaded: "Loaded", writer: "Writer", notify: "Notify") -> int:
+    from smsfilter import __version__, log  # noqa: PLC0415
+    from smsfilter.reports.service import Service  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
+    service = Service(loaded, writer)
+    try:
+        await service.start()
+        notify.ready("taking reports")
+        await stop.wait()
+        notify.stopping()
+    finally:
+        await service.stop()
+    return 0
