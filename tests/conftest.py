@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from smsfilter.store.records import Records
     from tests.fakes.calm import Visitors
+    from tests.fakes.handset import Handsets
     from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site
@@ -165,6 +166,16 @@ async def smsc() -> AsyncIterator[FakeSMSC]:
     smsc = await FakeSMSC.start()
     yield smsc
     await smsc.stop()
+
+
+@pytest.fixture
+async def handsets(smsc: FakeSMSC) -> AsyncIterator[Handsets]:
+    """The customers of `smsc`, and its short code 10086999."""
+    from tests.fakes.handset import Handsets
+
+    handsets = Handsets(smsc)
+    yield handsets
+    await handsets.close()
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ MESSAGES = frozenset({SUBMIT_SM, DATA_SM})
 
 Status = int | Callable[[bytes], int]
 Answer = Callable[["SMSCConnection", bytes], bytes | None]
+Accepted = Callable[["SMSCConnection", bytes, str], None]
 
 
 def _status(status: Status, pdu: bytes) -> int:
@@ -53,6 +54,7 @@ class SMSCConnection(Leg):
         """Requests whose answers are withheld, oldest first."""
         self.said: list[bytes] = []
         """Every deliver_sm that was sent."""
+        self._expected: dict[int, asyncio.Future[bytes | None]] = {}
         self._numbers = itertools.count(1)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,6 +74,7 @@ class SMSCConnection(Leg):
         if command_id in MESSAGES:
             self.smsc.note_submit(pdu)
         if command_id & RESPONSE_BIT:
+            self._settle(wire.header(pdu).sequence_number, pdu)
             return
         if command_id in self.smsc.hold:
             self.held.append(pdu)
@@ -115,6 +118,27 @@ class SMSCConnection(Leg):
             esm_class=0x04,
         )
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody will answer any more."""
+        super().connection_lost(exc)
+        for sequence_number in tuple(self._expected):
+            self._settle(sequence_number, None)
+
+    def expect(self, request: bytes) -> "asyncio.Future[bytes | None]":
+        """Send a request; its response, or None where the connection ends without one."""
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        if self.ended is not None:
+            future.set_result(None)
+            return future
+        self._expected[wire.header(request).sequence_number] = future
+        self.send_raw(request)
+        return future
+
+    def _settle(self, sequence_number: int, response: bytes | None) -> None:
+        future = self._expected.pop(sequence_number, None)
+        if future is not None and not future.done():
+            future.set_result(response)
+
     async def response_to(self, request: bytes, timeout_s: float = TIMEOUT_S) -> bytes:
         """Wait for the peer's response to a request that was sent on this connection."""
         asked = wire.header(request)
@@ -155,6 +179,8 @@ class FakeSMSC:
         self.answer: Answer = self.default_answer
         """What to say to a request; replace it to say anything else."""
         self.message_ids: list[str] = []
+        self.accepted: Accepted | None = None
+        """Called for each message with its message_id, before that goes out."""
         self._server: asyncio.Server | None = None
         self._port = 0
         self._rcvbuf: int | None = None
@@ -246,6 +272,8 @@ class FakeSMSC:
             return wire.response(pdu, status)
         message_id = f"{len(self.message_ids) + 1:08x}"
         self.message_ids.append(message_id)
+        if self.accepted is not None:
+            self.accepted(connection, pdu, message_id)
         if (
             self.receipts
             and connection.bound == BIND_TRANSCEIVER

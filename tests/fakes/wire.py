@@ -277,6 +277,8 @@ class Submitted(NamedTuple):
     destination: bytes
     registered_delivery: int
     text: bytes
+    esm_class: int
+    data_coding: int
 
 
 def read_submit_sm(pdu: bytes) -> Submitted:
@@ -287,9 +289,11 @@ def read_submit_sm(pdu: bytes) -> Submitted:
     at = end + 3
     end = pdu.index(b"\0", at)
     destination = pdu[at:end]
+    esm_class = pdu[end + 1]
     at = pdu.index(b"\0", pdu.index(b"\0", end + 4) + 1) + 1
     length = pdu[at + 4]
-    return Submitted(source, destination, pdu[at], pdu[at + 5 : at + 5 + length])
+    text = pdu[at + 5 : at + 5 + length]
+    return Submitted(source, destination, pdu[at], text, esm_class, pdu[at + 2])
 
 
 class Multi(NamedTuple):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,12 +15,15 @@ from smsfilter.smpp.const import (
     ENQUIRE_LINK,
     ESME_RBINDFAIL,
     ESME_RTHROTTLED,
+    ESME_RX_P_APPN,
+    ESME_RX_T_APPN,
     SUBMIT_SM,
     UNBIND,
 )
 from tests.conftest import MakeRedis
 from tests.fakes import wire
 from tests.fakes.esme import FakeESME
+from tests.fakes.handset import GSM, UCS_2, Handsets, split
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
@@ -209,3 +213,57 @@ async def test_a_site_fails_for_what_its_daemon_did_wrong(
         await site.wait_for_log("never")
     with pytest.raises(AssertionError, match="exit status -9"):
         await site.close()
+
+
+async def test_a_handsets_text_is_brought_until_it_is_accepted(smsc: FakeSMSC, handsets: Handsets):
+    first = await (await FakeESME.connect(smsc.port, auto_answer=False)).bound("trx", "centre")
+    (delivery,) = handsets["8613800138000"].send("10657555*spam")
+    first.send_raw(wire.response(await first.recv_raw(), ESME_RX_T_APPN, b"\0"))
+    await first.recv_raw()
+    first.abort()
+    second = await (await FakeESME.connect(smsc.port)).bound("trx", "centre")
+
+    assert await delivery.done() == 0
+    assert delivery.statuses == [ESME_RX_T_APPN, None, 0]
+    assert second.received[-1] == delivery.attempts[-1][1]
+    await second.close()
+
+
+async def test_a_handsets_text_is_given_up_when_it_is_refused(smsc: FakeSMSC, handsets: Handsets):
+    esme = await (await FakeESME.connect(smsc.port, auto_answer=False)).bound("trx", "centre")
+    (delivery,) = handsets["8613800138000"].send("10657555*spam")
+    esme.send_raw(wire.response(await esme.recv_raw(), ESME_RX_P_APPN, b"\0"))
+
+    assert await delivery.done() == ESME_RX_P_APPN
+    assert not delivery.accepted
+    await esme.close()
+
+
+@pytest.mark.parametrize("receipts", ["behind", "before"])
+async def test_receipts_come_behind_the_answer_or_before_it(
+    smsc: FakeSMSC, handsets: Handsets, receipts: Literal["behind", "before"]
+):
+    handsets.receipts = receipts
+    esme = await (await FakeESME.connect(smsc.port)).bound("trx", "centre")
+    sms = wire.submit_sm(
+        9, "10086999", "8613800138000", b"\x5d\xf2", data_coding=8, registered_delivery=1
+    )
+    await esme.request(sms)
+    await handsets.settled()
+
+    order = [wire.header(pdu).command_id for pdu in esme.received[1:]]
+    assert order == sorted(order, reverse=receipts == "behind")
+    assert set(order) == {DELIVER_SM, SUBMIT_SM | 0x80000000}
+    assert handsets.received == {"8613800138000": ["已"]}
+    await esme.close()
+
+
+def test_the_parts_of_a_text_are_as_long_as_those_of_handsets():
+    text = "10657555*" + "垃" * 200
+
+    parts = split(text, UCS_2, 7)
+
+    assert [len(part.octets) for part in parts] == [138, 138, 138, 28]
+    assert parts[1].octets[:6] == b"\x05\x00\x03\x07\x04\x02"
+    assert b"".join(part.octets[6:] for part in parts).decode("utf-16-be") == text
+    assert [len(part.octets) for part in split("x" * 307, GSM, 1)] == [159, 159, 7]
