@@ -23,6 +23,7 @@ LEVELS = {
     "store": 1,
     "proxy": 2,
     "desk": 2,
+    "reports": 2,
     "cli": 3,
 }
 EXCEPTIONS = {

@@ -67,9 +67,10 @@ def undocumented(names: Iterable[str]) -> list[str]:
 
 def metric_names() -> set[str]:
     """Every metric of the project's own."""
-    from smsfilter.metrics import Metrics, render  # noqa: PLC0415 - not needed for the rest
+    from smsfilter.deskmetrics import DeskMetrics  # noqa: PLC0415 - not needed for the rest
+    from smsfilter.metrics import Metrics, render  # noqa: PLC0415
 
-    text = render(Metrics()).decode()
+    text = (render(Metrics()) + DeskMetrics().render()).decode()
     return {
         name
         for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
@@ -147,9 +148,12 @@ def test_every_setting_is_documented(page):
 
 
 def test_every_reason_for_closing_is_documented():
+    from smsfilter.deskmetrics import Outcome, Submitted  # noqa: PLC0415
     from smsfilter.proxy.close import Why  # noqa: PLC0415
+    from smsfilter.reports.events import Why as WhyUnbound  # noqa: PLC0415
 
-    assert not undocumented({str(why) for why in Why})
+    reasons = (*Why, *WhyUnbound, *Outcome, *Submitted)
+    assert not undocumented({str(reason) for reason in reasons})
 
 
 # the commands of the first screen

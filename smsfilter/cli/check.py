@@ -54,10 +54,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Check and report."""
     from smsfilter.cli import check_tls  # noqa: PLC0415 - start-up stays light
-    from smsfilter.config import load  # noqa: PLC0415
+    from smsfilter.config import ConfigError, desk_problems, load  # noqa: PLC0415
 
     loaded = load(args.config)
     checked_url(loaded)
+    if problems := list(desk_problems(loaded.config, loaded.config_file)):
+        raise ConfigError(problems)
     check_tls.refuse_expired(loaded)
     for place, message in (*cautions(loaded), *check_tls.cautions(loaded)):
         print(f"{place}: warning: {message}", file=sys.stderr)

@@ -7,9 +7,11 @@ each message is for is node's own reading of them.
 
 import pytest
 
+from smsfilter.reports.sms import Outgoing
 from smsfilter.smpp.const import BIND_TRANSCEIVER, ESME_RX_R_APPN, UNBIND
 from tests.conftest import MakeSite
 from tests.fakes import wire
+from tests.fakes.centre import BareDesk, configured
 from tests.fakes.esme import FakeESME
 from tests.fakes.peer import Peer, running, start_node
 from tests.fakes.site import Site
@@ -105,3 +107,29 @@ async def test_node_smpp_receives_what_may_pass_and_nothing_else(make_site: Make
         await a_receipt_comes_back(peer, esme)
         await blocked_in_mid_stream(peer, esme, site)
         await killed_and_bound_again(peer, esme, site)
+
+
+async def test_the_report_centre_at_node_smpp():
+    async with running(start_smsc()) as peer:
+        port = peer.said("listening")[-1]["port"]
+        desk = BareDesk(configured(port))
+        desk.start()
+        await peer.wait_for("bound", kind="bind_transceiver", system_id="centre")
+        peer.tell("deliver", source=CUSTOMER, destination="10086999", text=f"{SOURCE}*spam")
+        (delivered,) = await peer.wait_for("delivered")
+        assert delivered["status"] == 0
+        assert [message.octets for message in desk.taken] == [f"{SOURCE}*spam".encode()]
+
+        answer = await desk.centre.submit(Outgoing(CUSTOMER, b"blocked", 0))
+
+        (submitted,) = await peer.wait_for("submitted")
+        assert (submitted["source"], submitted["destination"]) == ("10086999", CUSTOMER)
+        assert (submitted["text"], answer.message_id) == ("blocked", b"n1")
+        peer.tell("kill")
+        await peer.wait_for("killed")
+        peer.tell("listen")
+        await peer.wait_for("bound", 2)
+        peer.tell("deliver", source=CUSTOMER, destination="10086999", text="again")
+        await peer.wait_for("delivered", 2)
+        await desk.close()
+        await peer.wait_for("unbound")

@@ -44,6 +44,19 @@ def test_good_files(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
+def test_the_files_of_the_desk_are_read_too(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    centre = "{smsc: '127.0.0.1:2777', system_id: centre, password_file: centre}"
+    (files / "smsfilter.yaml").write_text(f"{CONFIG}desk: {{report_centre: {centre}}}\n")
+
+    assert check(files) == 1
+    why = f"{files}/centre: cannot be read: No such file or directory"
+    assert capsys.readouterr().err == f"{files}/smsfilter.yaml:4:82: {why}\n"
+    (files / "centre").write_text("hush")
+    assert check(files) == 0
+
+
 def test_bad_files(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "smsfilter.yaml").write_text(CONFIG + "lgo: {}\n")
     (files / "policy.yaml").write_text("mode: of\nrules: []\n")

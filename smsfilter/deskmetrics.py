@@ -1,0 +1,113 @@
+"""Counters of the desk, in a registry of their own: the proxy's /metrics has none of them.
+
+Each part of the desk counts in a class of its own here, which also knows the names under which
+Prometheus reads it. Every series of a closed label set stands at 0 from the start. No label holds
+a number, a company or anything that a customer wrote.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from smsfilter.exposition import SECONDS_BOUNDS, Histogram, counter, gauge, histogram, now, present
+
+
+class Outcome(StrEnum):
+    """What became of a deliver_sm or data_sm."""
+
+    TAKEN = "taken"
+    """Answered ESME_ROK."""
+    TEMPORARY = "temporary"
+    """Answered with a status after which the SMSC delivers it again."""
+    REFUSED = "refused"
+    """Answered with a status that is final."""
+    FAILED = "failed"
+    """An error of the desk's own; answered as temporary."""
+    BUSY = "busy"
+    """More in progress than the limit; answered as temporary."""
+    STOPPING = "stopping"
+    """Came while the desk was being stopped; answered as temporary."""
+    MALFORMED = "malformed"
+    """Cannot be read; answered as final."""
+    UNSENT = "unsent"
+    """Done, but its connection was gone by then: the SMSC delivers it again."""
+
+
+class Submitted(StrEnum):
+    """What became of a submit_sm."""
+
+    ACCEPTED = "accepted"
+    TEMPORARY = "temporary"
+    REFUSED = "refused"
+    UNANSWERED = "unanswered"
+
+
+BIND_RESULTS: Final = ("accepted", "refused", "unavailable")
+DROPPED: Final = ("unexpected_response", "unexpected_request")
+
+
+class CentreMetrics(Collector):
+    """What the report centre counts at its SMSC. Bumped by the event loop, and only by it."""
+
+    def __init__(self) -> None:
+        self.bound = False
+        self.binds: defaultdict[str, int] = defaultdict(int)
+        self.closes: defaultdict[str, int] = defaultdict(int)
+        self.deliveries: defaultdict[str, int] = defaultdict(int)
+        self.submits: defaultdict[str, int] = defaultdict(int)
+        self.dropped: defaultdict[str, int] = defaultdict(int)
+        self.answer_seconds = Histogram(SECONDS_BOUNDS)
+        self.in_progress: int | Callable[[], int] = 0
+        self.in_flight: int | Callable[[], int] = 0
+        present(self.binds, BIND_RESULTS)
+        present(self.deliveries, Outcome)
+        present(self.submits, Submitted)
+        present(self.dropped, DROPPED)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family."""
+        yield gauge("centre_bound", "1 while the report centre is bound to its SMSC.", self.bound)
+        yield counter("centre_binds", "Binds of the report centre.", ("result",), self.binds)
+        yield counter("centre_closes", "Connections to its SMSC ended.", ("why",), self.closes)
+        yield counter(
+            "centre_deliveries",
+            "Messages from its SMSC, by what became of them.",
+            ("outcome",),
+            self.deliveries,
+        )
+        yield counter(
+            "centre_submits", "SMS to customers, by what became of them.", ("result",), self.submits
+        )
+        yield counter(
+            "centre_pdus_dropped", "PDUs of its SMSC without a meaning.", ("why",), self.dropped
+        )
+        yield histogram(
+            "centre_answer_seconds", "From a message to its answer.", self.answer_seconds
+        )
+        yield gauge("centre_in_progress", "Messages not answered yet.", now(self.in_progress))
+        yield gauge("centre_in_flight", "SMS that the SMSC has not answered.", now(self.in_flight))
+
+
+class DeskMetrics:
+    """Everything that the desk counts."""
+
+    def __init__(self) -> None:
+        self.centre = CentreMetrics()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self.centre)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Give everything in Prometheus' text format."""
+        return generate_latest(self._registry)
