@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def records_of(config: Config) -> Records:
     if file is not None:
         return Records(f"sqlite:///{file}")
     return Records(config.records.url or "", config.records.password())
+
+
+def prepare(config: Config) -> None:
+    """Bring the tables of the records up to this version. Raises RecordsError, ConfigError."""
+    records = records_of(config)
+    try:
+        with records.locked() if records.is_sqlite else nullcontext():
+            records.migrate()
+    finally:
+        records.close()
 
 
 @dataclass(frozen=True, slots=True)
