@@ -16,10 +16,10 @@ from smsfilter import log
 from smsfilter.proxy.session import Session
 from smsfilter.smpp import peek
 from smsfilter.smpp.framer import Framer
-from tests.fuzz import cases, path, protocol
+from tests.fuzz import cases, path, protocol, reports
 from tests.fuzz.cost import cost
 
-TARGETS = (*protocol.TARGETS, path.session, cost)
+TARGETS = (*protocol.TARGETS, *reports.TARGETS, path.session, cost)
 FEW = {path.session: 150, cost: 20}
 
 
