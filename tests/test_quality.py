@@ -134,13 +134,19 @@ def settings(model: type[BaseModel]) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("page", ["configuration", "policy", "redis-keys"])
+@pytest.mark.parametrize("page", ["configuration", "policy", "redis-keys", "replies"])
 def test_every_setting_is_documented(page):
     from smsfilter.config import Config  # noqa: PLC0415
+    from smsfilter.reports.replies import Replies  # noqa: PLC0415
     from smsfilter.rules.policy import Policy  # noqa: PLC0415
     from smsfilter.rules.senders import RegistryFile  # noqa: PLC0415
 
-    model = {"configuration": Config, "policy": Policy, "redis-keys": RegistryFile}[page]
+    model = {
+        "configuration": Config,
+        "policy": Policy,
+        "redis-keys": RegistryFile,
+        "replies": Replies,
+    }[page]
     pages = [(ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in (page, "tls")]
     tables = "\n".join(line for line in "\n".join(pages).splitlines() if line.startswith("|"))
     named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", tables))))

@@ -17,6 +17,7 @@ _MODELS = {
     "config": ("smsfilter.config", "Config"),
     "policy": ("smsfilter.rules.policy", "Policy"),
     "registry": ("smsfilter.rules.senders", "RegistryFile"),
+    "replies": ("smsfilter.reports.replies", "Replies"),
 }
 
 
@@ -25,8 +26,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser = subparsers.add_parser(
         "schema",
         help="print the JSON Schema of a file, for editors",
-        description="Print the JSON Schema of smsfilter.yaml, policy.yaml or registry.yaml. "
-        "Editors with a YAML language server use it after a first line such as "
+        description="Print the JSON Schema of smsfilter.yaml, policy.yaml, registry.yaml or "
+        "replies.yaml. Editors with a YAML language server use it after a first line such as "
         "`# yaml-language-server: $schema=policy.schema.json`.",
     )
     parser.add_argument(
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def schema(file: str) -> dict[str, Any]:
-    """Return the JSON Schema of `config`, `policy` or `registry`."""
+    """Return the JSON Schema of `config`, `policy`, `registry` or `replies`."""
     module, name = _MODELS[file]
     model = getattr(import_module(module), name)
     found = _widened(model.model_json_schema(schema_generator=_generator()))

@@ -19,6 +19,7 @@ from smsfilter.cli.main import main
 from smsfilter.cli.reload import running_proxy
 from smsfilter.cli.schema import schema
 from smsfilter.config import Config, ConfigError, Place
+from smsfilter.reports.replies import Replies
 from smsfilter.rules.policy import Policy
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +138,9 @@ def defaults(node: object) -> Iterator[object]:
             yield from defaults(value)
 
 
-@pytest.mark.parametrize(("file", "model"), [("config", Config), ("policy", Policy)])
+@pytest.mark.parametrize(
+    ("file", "model"), [("config", Config), ("policy", Policy), ("replies", Replies)]
+)
 def test_schemas(file: str, model: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", file]) == 0
 
