@@ -5,12 +5,18 @@ and lists what `touched` gives, so that the projection puts it into the index.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Table, insert, select, update
 
+from smsfilter.desk.vault import Vault
+from smsfilter.rules.numbers import subscriber
 from smsfilter.store.schema import block
 from smsfilter.store.writer import Transaction
+
+SOURCE: Final = "source:"
+SUBSCRIBER: Final = "source:#"
+"""Before a customer's id: the source is a person's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,11 @@ def live(transaction: Transaction, customer_id: str, target: str) -> int | None:
         )
     )
     return found
+
+
+def source_target(transaction: Transaction, vault: Vault, source: str, country_code: str) -> str:
+    """Return the target that stands for a source; a person's number becomes a customer's id."""
+    digits = subscriber(source.encode(), country_code)
+    if digits is None:
+        return SOURCE + source
+    return SUBSCRIBER + vault.customer(transaction, digits.decode())
