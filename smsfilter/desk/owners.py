@@ -8,12 +8,13 @@ the one that goes on. Built once per change of the registry; looking up does no 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import tzinfo
 from math import inf
 from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import Connection, func, or_, select
 
+from smsfilter.desk.holdings import moment
 from smsfilter.rules.headers import fold, shapes, source_forms
 from smsfilter.rules.numbers import subscriber
 from smsfilter.rules.registry import Company, RegistryFile, Source
@@ -230,10 +231,3 @@ def _held(row: Any, since: float, until: float) -> Source:
         since=since,
         until=until,
     )
-
-
-def moment(text: str | None) -> date | None:
-    """Read a day or point in time as the registry spells it."""
-    if text is None:
-        return None
-    return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
