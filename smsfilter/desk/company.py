@@ -72,11 +72,11 @@ def extend(transaction: Transaction, key: str, more: Company, by: Actor) -> Ente
 def _begin(transaction: Transaction, key: str, new: Sequence[Item]) -> list[int]:
     """Write rows at the end of the company's lists, and return their ids."""
     highest = (
-        select(company_source.c.kind, func.max(company_source.c.position))
+        select(company_source.c.kind, func.max(company_source.c.position).label("last"))
         .where(company_source.c.company == key, company_source.c.ended_at.is_(None))
         .group_by(company_source.c.kind)
     )
-    last: dict[str, int] = dict(transaction.connection.execute(highest).tuples().all())
+    last = {row.kind: row.last for row in transaction.connection.execute(highest)}
     rows = []
     for item in new:
         last[item.kind] = last.get(item.kind, -1) + 1
@@ -286,11 +286,11 @@ def show(connection: Connection, key: str) -> Shown | None:
 
 def _live_blocks(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
     query = (
-        select(block.c.target, func.count())
+        select(block.c.target, func.count().label("customers"))
         .where(block.c.target.in_(keys), block.c.ended_at.is_(None))
         .group_by(block.c.target)
     )
-    return dict(connection.execute(query).tuples().all())
+    return {row.target: row.customers for row in connection.execute(query)}
 
 
 def _row(connection: Connection, key: str) -> Any:
