@@ -57,6 +57,11 @@ def _load(args: argparse.Namespace) -> int:
     async def work(redis: "Redis", config: "Config") -> int:
         prefix = config.redis.prefix
         before = await registry.version(redis, prefix)
+        if before is not None and (await registry.origin(redis, prefix, before))[0] != "file":
+            raise registry.RegistryError(
+                f"registry {before} is that of a desk, which would put its own back: give it the"
+                f" file, with smsfilter company import {args.file}"
+            )
         after = await registry.save(redis, prefix, content)
         what = "unchanged" if before == after else "in force within 2 seconds"
         print(f"registry {after}: {_summary(content)}; {what}")

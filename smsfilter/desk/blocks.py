@@ -5,12 +5,18 @@ and lists what `touched` gives, so that the projection puts it into the index.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Table, insert, select, update
+from sqlalchemy import BigInteger, Table, exists, insert, literal, select, update
 
+from smsfilter.desk.vault import Vault
+from smsfilter.rules.numbers import subscriber
 from smsfilter.store.schema import block
 from smsfilter.store.writer import Transaction
+
+SOURCE: Final = "source:"
+SUBSCRIBER: Final = "source:#"
+"""Before a customer's id: the source is a person's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +81,54 @@ def live(transaction: Transaction, customer_id: str, target: str) -> int | None:
         )
     )
     return found
+
+
+def source_target(transaction: Transaction, vault: Vault, source: str, country_code: str) -> str:
+    """Return the target that stands for a source; a person's number becomes a customer's id."""
+    digits = subscriber(source.encode(), country_code)
+    if digits is None:
+        return SOURCE + source
+    return SUBSCRIBER + vault.customer(transaction, digits.decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Retargeted:
+    """Blocks that were put in the place of others."""
+
+    put: tuple[int, ...]
+    ended: tuple[int, ...]
+
+    @property
+    def touched(self) -> tuple[tuple[Table, Any], ...]:
+        """What the act has changed."""
+        return tuple((block, each) for each in (*self.put, *self.ended))
+
+
+def retarget(
+    transaction: Transaction, target: str, to: str, by: str, end_reason: str
+) -> Retargeted:
+    """End every live block of `target`, once its customer has a live one of `to`.
+
+    New ones keep report, case and reason of the old. Two statements, however many there are.
+    """
+    connection, known = transaction.connection, block.alias("known")
+    there = exists().where(
+        known.c.customer == block.c.customer, known.c.target == to, known.c.ended_at.is_(None)
+    )
+    old = (block.c.target == target, block.c.ended_at.is_(None))
+    kept = ("customer", "report", "case_id", "reason")
+    new = select(
+        *(block.c[name] for name in kept),
+        literal(to),
+        literal(transaction.now, BigInteger),
+        literal(0, BigInteger),
+    ).where(*old, ~there)
+    columns = [*kept, "target", "created_at", "changed_seq"]
+    put = connection.scalars(insert(block).from_select(columns, new).returning(block.c.id)).all()
+    ended = connection.scalars(
+        update(block)
+        .where(*old)
+        .values(ended_at=transaction.now, ended_by=by, end_reason=end_reason)
+        .returning(block.c.id)
+    ).all()
+    return Retargeted(tuple(put), tuple(ended))

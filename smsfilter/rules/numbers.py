@@ -103,6 +103,19 @@ class Reader:
         fits = self._all_plain.get(size)
         return fits is not None and fits(together) is not None
 
+    def subscriber(self, source: bytes) -> bytes | None:
+        """The number of a person whom `source` names: see `subscriber`."""
+        found = self._read(source)
+        if not found or len(found[0]) <= _LOCAL_MAX:
+            return None
+        canonical, code = found[0], self._code
+        if not canonical.startswith(code):
+            written = source.translate(None, SEPARATORS)
+            return canonical if written.startswith((b"+", b"00")) else None
+        rest = canonical[len(code) :]
+        own = self._mobile if code.decode() in _MOBILE else self._national
+        return canonical if own(rest) else None
+
     def _read(self, destination: bytes) -> tuple[bytes, ...]:
         digits = destination.translate(None, SEPARATORS)
         international = True
@@ -178,6 +191,15 @@ def readings(destination: bytes, country_code: str) -> tuple[bytes, ...]:
     00 is never taken for a national one; bare digits are asked as both.
     """
     return _reader(country_code)(destination)
+
+
+def subscriber(source: bytes, country_code: str) -> bytes | None:
+    """The key of the customer that a source_addr names, where it is a person's number; else None.
+
+    Service numbers have no other form than people's in most countries: whoever owns a source by the
+    registry is asked for first. Where mobile numbers are told by their digits, only these count.
+    """
+    return _reader(country_code).subscriber(source)
 
 
 def mask(digits: str) -> str:

@@ -64,7 +64,15 @@ def _header(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if has_controls(value):
+        raise ValueError("not a name: it has control characters")
+    return value
+
+
 def _signature(value: str) -> str:
+    if has_controls(value):
+        raise ValueError("not a signature: it has control characters")
     if any(bracket in value for bracket in BRACKETS):
         raise ValueError("a signature is written without its brackets")
     if not any(shapes(value)) or len(value) > SIGNATURE_MOST:
@@ -150,7 +158,7 @@ def _unix_time(moment: date, tz: tzinfo) -> float:
 class Company(Model):
     """A legal entity: whatever stands here is its own, and falls under blocks of it."""
 
-    name: str | None = None
+    name: Annotated[str, AfterValidator(_name)] | None = None
     accounts: tuple[SystemId, ...] = ()
     sources: tuple[Source, ...] = ()
     headers: tuple[Header, ...] = ()

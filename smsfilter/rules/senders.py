@@ -150,6 +150,35 @@ class Registry:
             holdings.append(Holding("signature", name, tuple(signers)))
         return holdings
 
+    def owners_between(
+        self, source: bytes, start: float, end: float, country_code: str
+    ) -> list[Holding]:
+        """Whose `source` was from Unix time `start` to `end`, both included, the first owner first.
+
+        Each is said once, by the last prefix or header that it was found by.
+        """
+        forms = source_forms(source, country_code)
+        held: dict[tuple[str, ...], Holding] = {}
+        for at in sorted(self._turns(forms, start, end, country_code)):
+            found = self._find(forms, at, country_code)
+            if found.matched is not None:
+                kind: Literal["source", "look-alike"]
+                kind = "look-alike" if found.look_alike else "source"
+                held[found.companies] = Holding(kind, found.matched, found.companies)
+        return list(held.values())
+
+    def _turns(self, forms: SourceForms, start: float, end: float, country_code: str) -> set[float]:
+        """`start`, and when up to `end` a prefix of this source began or ceased to count."""
+        read = [forms.digits] if forms.digits is not None else []
+        for shape in dict.fromkeys(shape for text in forms.texts for shape in shapes(text)):
+            number = source_forms(shape.encode(), country_code)
+            read += [] if number.digits is None else [number.digits]
+        spelled = [digits for bare in read for digits in (bare, country_code + bare)]
+        prefixes = {digits[:size] for digits in spelled for size in self._sizes}
+        claims = [claim for prefix in prefixes for claim in self._claims.get(prefix, ())]
+        turns = {turn for claim in claims for turn in (claim.start, claim.end)}
+        return {start, *(turn for turn in turns if start < turn <= end)}
+
     def _signers(self, signatures: tuple[str, ...]) -> dict[str, None]:
         """Whose names these are, or look like."""
         signers: dict[str, None] = {}

@@ -94,7 +94,7 @@ reseller_grant = Table(
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("account", Text, nullable=False, index=True),
-    Column("company", Text, ForeignKey("company.id"), nullable=False),
+    Column("company", Text, ForeignKey("company.id")),  # none: it may send for nobody
     Column("position", Integer, nullable=False),
     Column("since", BigInteger, nullable=False),
     Column("ended_at", BigInteger),

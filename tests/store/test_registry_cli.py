@@ -114,6 +114,21 @@ def test_a_file_with_errors_changes_nothing(
     assert redis_client.get("registry:version") == before
 
 
+def test_a_registry_of_a_desk_is_left_to_it(
+    type_in: Type, site: Path, redis_client: redis.Redis
+) -> None:
+    file = str(site / "registry.yaml")
+    type_in("registry", "load", file)
+    version = redis_client.get("registry:version")
+    redis_client.hset(f"registry:{version.decode()}", "owner", "desk:5f3a")
+    (site / "registry.yaml").write_text("companies: {}")
+    for attempt in (1, 2):
+        status, _, errors = type_in("registry", "load", file)
+        assert (attempt, status) == (attempt, 1)
+        assert f"smsfilter company import {file}" in errors
+    assert redis_client.get("registry:version") == version
+
+
 def test_an_empty_registry_is_named(type_in: Type, site: Path) -> None:
     (site / "registry.yaml").write_text("companies: {}\n")
     status, out, err = type_in("registry", "load", str(site / "registry.yaml"))

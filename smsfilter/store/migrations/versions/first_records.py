@@ -222,7 +222,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("account", sa.Text(), nullable=False),
-        sa.Column("company", sa.Text(), nullable=False),
+        sa.Column("company", sa.Text(), nullable=True),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("ended_at", sa.BigInteger(), nullable=True),
