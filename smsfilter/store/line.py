@@ -62,6 +62,7 @@ async def dialled(client: "Redis") -> AsyncIterator[Line]:
     """Give a connection of its own to where `client` leads now; closed at the end."""
     pool = client.connection_pool
     connection: Any = await pool.get_connection()  # type: ignore[no-untyped-call]
+    connection.socket_timeout = None  # with it, asyncio.wait_for loses cancellations (3.11)
     try:
         yield Line(connection)
     finally:

@@ -125,6 +125,7 @@ class Projection:
         self._unmarked = asyncio.Event()
         self._marked = 0
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     async def start(self) -> None:
         """Begin to follow. Raises RecordsAway, RecordsError."""
@@ -136,6 +137,7 @@ class Projection:
 
     async def stop(self) -> None:
         """End; whoever waits is told so."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -213,11 +215,11 @@ class Projection:
 
     async def _keep(self) -> None:
         wait = RETRY_LEAST_S
-        while True:
+        while not self._stopping:
             try:
                 async with self._client() as client, dialled(client) as line:
                     indexing = Indexing(self._means(client), line)
-                    while True:
+                    while not self._stopping:  # redis-py may lose a cancellation
                         await self._turn(indexing)
                         wait = RETRY_LEAST_S
             except Exception as error:  # whatever it is, it must not be the last try
