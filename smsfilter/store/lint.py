@@ -93,7 +93,7 @@ async def _any_at_all(client: "Redis", prefix: str, beginning: str) -> bool:
     """Whether a key begins so; True as well if that would take too long to find out."""
     cursor = 0
     for _ in range(SOUGHT_MOST // BATCH):
-        cursor, found = await client.scan(cursor, _literally(prefix + beginning) + "*", BATCH)
+        cursor, found = await client.scan(cursor, keys.literally(prefix + beginning) + "*", BATCH)
         if found:
             return True
         if cursor == 0:
@@ -109,7 +109,7 @@ async def lint(client: "Redis", prefix: str, policy: Policy | None = None) -> li
     checks = _Checks(prefix, policy, known)
     cursor, more = 0, True
     while more and len(found) <= FINDINGS_MOST:
-        cursor, batch = await client.scan(cursor, _literally(prefix) + "*", BATCH)
+        cursor, batch = await client.scan(cursor, keys.literally(prefix) + "*", BATCH)
         more = cursor != 0
         found |= dict.fromkeys(await _check(client, batch, checks))
     if len(found) > FINDINGS_MOST:
@@ -304,8 +304,3 @@ def _move(key: str, to: str) -> str:
 
 def _redis(*words: str) -> str:
     return shlex.join(("redis-cli", *words))
-
-
-def _literally(prefix: str) -> str:
-    """Keep SCAN from taking characters of the prefix for a pattern."""
-    return re.sub(r"([*?\[\]\\])", r"\\\1", prefix)

@@ -38,16 +38,16 @@ class RegistryError(ValueError):
 async def save(client: "Redis", prefix: str, content: RegistryFile, owner: str = "file") -> str:
     """Put `content` in force in place of any other, and return its version.
 
-    Nothing is written when it is in force already. RegistryError: somebody else loaded another
-    one at the same moment, and that one stands.
+    Nothing is written when it is in force already, of the same owner. RegistryError: somebody
+    else loaded another one at the same moment, and that one stands.
     """
     text = canonical(content)
-    new = _version_of(text)
+    new = version_of(text)
     pointer, fields = prefix + keys.REGISTRY_VERSION, keys.registry(prefix, new)
     async with client.pipeline(transaction=True) as pipe:
         await pipe.watch(pointer)
         old = _text(await pipe.get(pointer))
-        if old == new and await pipe.exists(fields):
+        if old == new and _text((await pipe.hmget(fields, ["owner"]))[0]) == owner:
             return new
         pipe.multi()  # type: ignore[no-untyped-call]
         pipe.delete(fields)  # it may be left from before, about to expire
@@ -106,7 +106,8 @@ def canonical(content: RegistryFile) -> bytes:
     return json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _version_of(text: bytes) -> str:
+def version_of(text: bytes) -> str:
+    """Return the version whose canonical spelling is `text`."""
     return hashlib.sha256(text).hexdigest()[:12]
 
 
@@ -116,7 +117,7 @@ def _content(named: str, fields: dict[bytes, bytes]) -> RegistryFile:
             f"registry {named} was written by another version of smsfilter: load it again"
         )
     text = fields.get(b"json", b"")
-    if _version_of(text) != named:
+    if version_of(text) != named:
         raise RegistryError(f"registry {named} was altered in Redis: load it again")
     try:
         with uncollected():

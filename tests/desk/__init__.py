@@ -1,0 +1,1 @@
+"""What the desk does, on both databases and a real Redis."""

@@ -1,0 +1,247 @@
+"""The records of a desk and their projection, without the desk around them.
+
+Blocks are put and ended as its acts do it; the registry is what the tables of companies hold. What
+ought to be in the index is told apart from what is: `expected` is kept by the tests' own counting,
+so that a fault of the projection cannot hide in the question.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+from sqlalchemy import Connection, insert, select, update
+
+from smsfilter.desk import blocks
+from smsfilter.desk.vault import Vault
+from smsfilter.ledger.actor import system
+from smsfilter.rules.senders import RegistryFile
+from smsfilter.store import customers
+from smsfilter.store.address import parse_url
+from smsfilter.store.projection import Projection
+from smsfilter.store.records import Records
+from smsfilter.store.schema import block, company, company_source, customer, index_state, ledger
+from smsfilter.store.seal import Seal
+from smsfilter.store.writer import Entered, Transaction, Writer
+
+BY = system("test")
+KEY = bytes(range(32))
+
+
+def now_us() -> int:
+    """µs UTC."""
+    return time.time_ns() // 1_000
+
+
+def registry_of(connection: Connection) -> RegistryFile:
+    """The companies that are active, with their accounts and prefixes."""
+    companies: dict[str, dict[str, list[str]]] = {
+        name: {"accounts": [], "sources": []}
+        for name in connection.scalars(select(company.c.id).where(company.c.state == "active"))
+    }
+    lists = {"account": "accounts", "prefix": "sources"}
+    live = select(company_source).where(company_source.c.ended_at.is_(None))
+    for each in connection.execute(live.order_by(company_source.c.position)):
+        companies[each.company][lists[each.kind]].append(each.norm)
+    return RegistryFile.model_validate({"companies": companies})
+
+
+class Books:
+    """Records with a writer, and a projection of them that can be stopped and made anew."""
+
+    def __init__(self, records: Records, url: str, **options: Any) -> None:
+        self.records = records
+        self.vault = Vault(Seal({"k1": KEY}, {"k1": KEY}))
+        self.writer = Writer(records, now_us)
+        self.url = url
+        self.options = options
+        self._projection: Projection | None = None
+
+    # the desk's process
+
+    @property
+    def projection(self) -> Projection:
+        """The projection that runs."""
+        assert self._projection is not None, "it was not opened"
+        return self._projection
+
+    def made(self) -> Projection:
+        """A projection of these records that does not run."""
+        return Projection(
+            self.records,
+            self.writer,
+            parse_url(self.url, Path()),
+            self.vault,
+            registry_of,
+            country_code="86",
+            clock=now_us,
+            **({"prefix": ""} | self.options),
+        )
+
+    async def open(self) -> "Books":
+        """Start the writer and the projection."""
+        self.writer = Writer(self.records, now_us)
+        self.writer.start()
+        self._projection = self.made()
+        await self._projection.start()
+        return self
+
+    async def close(self) -> None:
+        """Stop both; a desk that is down."""
+        if self._projection is not None:
+            await self._projection.stop()
+            self._projection = None
+            self.writer.stop()
+
+    async def reopen(self) -> None:
+        """Take the desk down and up again."""
+        await self.close()
+        await self.open()
+
+    async def follow(self, seq: int | None = None, within_s: float = 10.0) -> None:
+        """Wait until a row of the ledger is in force, the last one if none is named."""
+        await self.projection.follow(self.writer.head if seq is None else seq, within_s)
+
+    # acts
+
+    async def put(self, number: str, *targets: str) -> int:
+        """Block targets for a customer; the seq of it."""
+
+        def work(transaction: Transaction) -> Entered:
+            owner = self.vault.customer(transaction, number)
+            put = [blocks.put(transaction, owner, target, "test") for target in targets]
+            touched = [row for each in put for row in each.touched]
+            return transaction.enter("block put", BY, customer_id=owner, touches=touched)
+
+        return (await self.writer.write(work)).seq
+
+    async def end(self, number: str, *targets: str) -> int:
+        """End blocks of a customer; the seq of it."""
+
+        def work(transaction: Transaction) -> Entered:
+            owner = self.vault.customer(transaction, number)
+            ended = []
+            for target in targets:
+                known = blocks.live(transaction, owner, target)
+                if known is not None and blocks.end(transaction, known, "test", "test"):
+                    ended.append((block, known))
+            return transaction.enter("block ended", BY, customer_id=owner, touches=ended)
+
+        return (await self.writer.write(work)).seq
+
+    async def recycle(self, number: str) -> int:
+        """Give a number to somebody else: its blocks end, its customer is retired."""
+
+        def work(transaction: Transaction) -> Entered:
+            owner = self.vault.customer(transaction, number)
+            live = transaction.connection.scalars(
+                select(block.c.id).where(block.c.customer == owner, block.c.ended_at.is_(None))
+            ).all()
+            for each in live:
+                blocks.end(transaction, each, "test", "recycled")
+            customers.retire(transaction.connection, owner, transaction.now)
+            return transaction.enter("recycled", BY, touches=[(block, each) for each in live])
+
+        return (await self.writer.write(work)).seq
+
+    async def add_company(self, name: str, *sources: str, account: str = "") -> int:
+        """Put a company into the registry of the records."""
+
+        def work(transaction: Transaction) -> Entered:
+            connection, now = transaction.connection, transaction.now
+            connection.execute(insert(company).values(id=name, state="active", changed_seq=0))
+            rows = [("account", account)] if account else []
+            rows += [("prefix", source) for source in sources]
+            for position, (kind, norm) in enumerate(rows):
+                connection.execute(
+                    insert(company_source).values(
+                        company=name,
+                        kind=kind,
+                        norm=norm,
+                        raw=norm,
+                        position=position,
+                        since=now,
+                        changed_seq=0,
+                    )
+                )
+            return transaction.enter("company added", BY, touches=[(company, name)])
+
+        return (await self.writer.write(work)).seq
+
+    async def merge(self, name: str, into: str) -> int:
+        """Merge a company into another: sources, accounts and blocks go to the survivor."""
+
+        def work(transaction: Transaction) -> Entered:
+            connection = transaction.connection
+            connection.execute(
+                update(company).where(company.c.id == name).values(state="merged", merged_into=into)
+            )
+            connection.execute(
+                update(company_source).where(company_source.c.company == name).values(company=into)
+            )
+            touched: list[tuple[Any, Any]] = [(company, name)]
+            query = select(block).where(block.c.target == name, block.c.ended_at.is_(None))
+            for each in connection.execute(query).all():
+                touched += blocks.put(transaction, each.customer, into, "merged").touched
+                blocks.end(transaction, each.id, "test", "merged")
+                touched.append((block, each.id))
+            return transaction.enter("company merged", BY, touches=touched)
+
+        return (await self.writer.write(work)).seq
+
+    # what the records say
+
+    def numbered(self, number: str) -> str:
+        """The id of a number's customer."""
+        with self.records.reading() as connection:
+            found = self.vault.find(connection, number)
+        assert found is not None
+        return found
+
+    def in_force(self) -> dict[int, bool]:
+        """Which live blocks are marked as in force."""
+        with self.records.reading() as connection:
+            query = select(block.c.id, block.c.in_force_at).where(block.c.ended_at.is_(None))
+            return {each.id: each.in_force_at is not None for each in connection.execute(query)}
+
+    async def marked(self) -> None:
+        """Wait until every live block is marked as in force."""
+        async with asyncio.timeout(10):
+            while not all(self.in_force().values()):
+                await asyncio.sleep(0.01)
+
+    def entered(self, action: str) -> list[Any]:
+        """The rows of the ledger of one kind."""
+        with self.records.reading() as connection:
+            query = select(ledger).where(ledger.c.action == action).order_by(ledger.c.seq)
+            return list(connection.execute(query))
+
+    def epoch(self) -> str:
+        """The epoch that the records have for the index."""
+        with self.records.reading() as connection:
+            return connection.scalar(select(index_state.c.epoch)) or ""
+
+    def forget(self, number: str) -> None:
+        """Erase a number, as the desk does long after its last block."""
+        with self.records.to_write() as connection, connection.begin():
+            connection.execute(
+                update(customer)
+                .where(customer.c.id == self.numbered(number))
+                .values(number_enc=None)
+            )
+
+
+def pairs(client: redis.Redis, prefix: str = "") -> set[tuple[str, str]]:
+    """Every pair in Redis."""
+    found = set()
+    for key in client.scan_iter(f"{prefix}block:*", count=1000):
+        number = key.decode().removeprefix(prefix).removeprefix("block:{").removesuffix("}")
+        found |= {(number, member.decode()) for member in client.smembers(key)}
+    return found
+
+
+def members(found: Iterable[tuple[str, str]], number: str) -> set[str]:
+    """What is blocked for one number."""
+    return {member for each, member in found if each == number}
