@@ -6,7 +6,7 @@ a number, a company or anything that a customer wrote.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -98,15 +98,72 @@ class CentreMetrics(Collector):
         yield gauge("centre_in_flight", "SMS that the SMSC has not answered.", now(self.in_flight))
 
 
-class DeskMetrics:
-    """Everything that the desk counts."""
+FILED: Final = (
+    *("blocked", "to_decide", "referred", "unmatched", "needs_info", "never_block", "nonsense"),
+    *("withdrawal", "appeal", "copy", "part", "receipt", "receipt_unmatched", "no_handset"),
+)
+"""What a message to the centre has become."""
+SMS_ENDED: Final = ("sent", "refused", "given_up", "unknown")
+
+
+class IntakeMetrics(Collector):
+    """What customers sent, and what they were answered."""
 
     def __init__(self) -> None:
-        self.centre = CentreMetrics()
+        self.filed: defaultdict[str, int] = defaultdict(int)
+        self.put_off = 0
+        self.in_force_seconds = Histogram(SECONDS_BOUNDS)
+        self.sms: defaultdict[str, int] = defaultdict(int)
+        self.incidents: defaultdict[str, int] = defaultdict(int)
+        present(self.filed, FILED)
+        present(self.sms, SMS_ENDED)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family."""
+        yield counter(
+            "reports", "Messages to the centre, by what they have become.", ("outcome",), self.filed
+        )
+        yield counter(
+            "reports_put_off",
+            "Messages answered as temporary: not durable or not in force in time.",
+            (),
+            {(): self.put_off},
+        )
+        yield histogram(
+            "report_in_force_seconds",
+            "From a message to its block in force.",
+            self.in_force_seconds,
+        )
+        yield counter("sms", "SMS to customers that are done with.", ("result",), self.sms)
+
+
+class IndexMetrics(Collector):
+    """How far the index has followed the records."""
+
+    def __init__(self, state: Callable[[], tuple[bool, int, float, int]]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family."""
+        ready, lag, lag_s, unconfirmed = self._state()
+        yield gauge("projection_ready", "1 while the index follows the records.", ready)
+        yield gauge("projection_lag", "Rows of the ledger that are not in force.", lag)
+        yield gauge("projection_lag_seconds", "Age of the oldest of them.", lag_s)
+        yield gauge("blocks_unconfirmed", "Live blocks that are not in force.", unconfirmed)
+
+
+class DeskMetrics:
+    """Everything that the desk counts: what its parts have added."""
+
+    def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self.centre)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
+
+    def add(self, collectors: Iterable[Collector]) -> None:
+        """Show what a part of the desk counts."""
+        for each in collectors:
+            self._registry.register(each)
 
     def render(self) -> bytes:
         """Give everything in Prometheus' text format."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from smsfilter.store.records import Records
     from tests.fakes.calm import Visitors
+    from tests.fakes.desk import Desk
     from tests.fakes.handset import Handsets
     from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 MakeRedis = Callable[..., "RedisServer"]
 MakeSite = Callable[..., Awaitable["Site"]]
+MakeDesk = Callable[..., Awaitable["Desk"]]
 
 ON_DEMAND = ("soak", "fuzz")
 """Markers of tests that run only where `-m` asks for them."""
@@ -230,6 +232,46 @@ async def make_site(
 async def site(make_site: MakeSite) -> Site:
     """The default site, started: its companies are in tests/fakes/registry.py."""
     return await make_site()
+
+
+@pytest.fixture
+async def make_desk(make_site: MakeSite) -> AsyncIterator[MakeDesk]:
+    """Makes a proxy and a desk beside it: `await make_desk(…)` with any of
+
+    site=       a Site that was not started; by default one of its own, without a registry
+    records=    the URL of migrated records; by default SQLite, made by `desk init`
+    config=     what differs from the default configuration, as nested dicts
+    registry=   what the desk is told of companies at first; None for nothing
+    started=False   start neither; proxy=False: do not start the proxy
+    """
+    from tests.fakes.desk import Desk
+    from tests.fakes.registry import REGISTRY
+
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(
+            *,
+            site: Site | None = None,
+            records: str | None = None,
+            config: dict[str, Any] | None = None,
+            registry: dict[str, Any] | None = REGISTRY,
+            started: bool = True,
+            proxy: bool = True,
+        ) -> Desk:
+            if site is None:
+                site = await make_site(registry=None, index_ready=False, started=False)
+            desk = Desk(site, records, config)
+            stack.push_async_callback(desk.close)
+            await desk.init()
+            if registry is not None:
+                await desk.load_companies(registry)
+            if started:
+                await desk.start()
+                if proxy:
+                    await site.start()
+            return desk
+
+        yield make
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -12,7 +12,6 @@ from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
     from smsfilter.config import Config, Loaded
-    from smsfilter.log import Writer
     from smsfilter.notify import Notify
 
 
@@ -85,14 +84,14 @@ def run(args: argparse.Namespace) -> int:
     """Run the desk; 1 when it cannot start."""
     from smsfilter import log  # noqa: PLC0415 - start-up of the other commands stays light
     from smsfilter.config import load  # noqa: PLC0415
+    from smsfilter.desk.service import StartError  # noqa: PLC0415
     from smsfilter.notify import Notify  # noqa: PLC0415
-    from smsfilter.reports.service import StartError  # noqa: PLC0415
 
     loaded = load(args.config)
     notify = Notify()
     writer = log.configure(loaded.config.log.format, loaded.config.log.level)
     try:
-        return asyncio.run(_main(loaded, writer, notify))
+        return asyncio.run(_main(loaded, notify))
     except StartError as error:
         print(f"smsfilter desk: {error}", file=sys.stderr)
         return 1
@@ -101,16 +100,17 @@ def run(args: argparse.Namespace) -> int:
         writer.close()
 
 
-async def _main(loaded: "Loaded", writer: "Writer", notify: "Notify") -> int:
+async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
-    from smsfilter.reports.service import Service  # noqa: PLC0415
+    from smsfilter.desk.service import Service  # noqa: PLC0415
+    from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, writer)
+    service = Service(loaded, [ReportRoom])
     try:
         await service.start()
         notify.ready("taking reports")

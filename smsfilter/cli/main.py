@@ -14,7 +14,9 @@ from importlib import import_module
 
 from smsfilter import __version__
 
-COMMANDS = ("run", "check", "explain", "reload", "top", "registry", "index", "schema", "demo")
+COMMANDS = (
+    *("run", "check", "explain", "reload", "top", "registry", "index", "schema", "desk", "demo"),
+)
 """Modules of this folder, in the order of the help."""
 
 

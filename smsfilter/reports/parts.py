@@ -58,6 +58,8 @@ class Held:
 
     part: Part
     at: int
+    row: int = 0
+    """Where it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,32 @@ class Joined:
 class Gathered:
     """The parts of one customer that are one message, doubles left out."""
 
-    parts: tuple[Part, ...]
-    first_at: int
-    """When the first of them came, in µs."""
-    latest_at: int
+    held: tuple[Held, ...]
+    """In the order in which they came."""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is there."""
+        return tuple(one.part for one in self.held)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Where they are stored."""
+        return tuple(one.row for one in self.held)
+
+    @property
+    def first_at(self) -> int:
+        """When the first of them came, in µs."""
+        return self.held[0].at
+
+    @property
+    def latest_at(self) -> int:
+        """When the latest of them came, in µs."""
+        return self.held[-1].at
 
     def is_due(self, now: int) -> bool:
         """Whether to take what is there: it is all, or the rest has been waited for."""
-        return len(self.parts) == self.parts[0].total or now - self.latest_at >= WAIT_US
+        return len(self.held) == self.held[0].part.total or now - self.latest_at >= WAIT_US
 
 
 def part_of(sms: Delivered) -> Part:
@@ -127,22 +147,21 @@ def gather(held: Iterable[Held]) -> list[Gathered]:
     message if it comes 60 s after the latest, or says something else in the place of one that is
     there.
     """
-    found: list[tuple[dict[int, Part], list[int]]] = []
+    found: list[dict[int, Held]] = []
     latest: dict[tuple[int, int], int] = {}
     for one in sorted(held, key=lambda one: one.at):
         part = one.part
         key = part.reference, part.total
         if key in latest:
-            parts, times = found[latest[key]]
-            there = parts.get(part.number)
-            if one.at - times[-1] < WAIT_US and there in (None, part):
-                if there is None:
-                    times.append(one.at)
-                parts[part.number] = part
+            group = found[latest[key]]
+            there = group.get(part.number)
+            latest_at = next(reversed(group.values())).at
+            if one.at - latest_at < WAIT_US and (there is None or there.part == part):
+                group.setdefault(part.number, one)
                 continue
         latest[key] = len(found)
-        found.append(({part.number: part}, [one.at]))
-    return [Gathered(tuple(parts.values()), times[0], times[-1]) for parts, times in found]
+        found.append({part.number: one})
+    return [Gathered(tuple(group.values())) for group in found]
 
 
 def joined(parts: Iterable[Part]) -> Joined:

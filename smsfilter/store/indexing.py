@@ -47,6 +47,10 @@ REPLICAS_MS: Final = 1_000
 ReadRegistry = Callable[[Connection], RegistryFile]
 
 
+_UNSEEN: Final = ""
+"""In place of a version of the registry that was not compared with the records yet."""
+
+
 class IndexAway(Exception):  # noqa: N818 - what happened
     """The index cannot be brought up to the records now; `str()` is the reason in a line."""
 
@@ -126,8 +130,8 @@ class Indexing:
         """The epoch under which this connection has written everything, and up to which seq."""
         self._strange: tuple[_Seen, _Look] | None = None
         """What was seen of an index that is not known to be this desk's."""
-        self._registry: str | None = None
-        """The version of the registry that belongs into the index."""
+        self._registry: str | None = _UNSEEN
+        """The version of the registry that belongs into the index; None where there is none."""
         self.behind: Place | None = None
         """How far everything was written again beside the traffic; None: that is not needed."""
 
@@ -160,7 +164,7 @@ class Indexing:
         place: Place | None = START
         while place is not None:
             place = await self._write_part(place)
-        self._registry = None
+        self._registry = _UNSEEN
         self._filled, self.behind = (raw, look.head), None
         log.get().info("index_filled", seq=look.head, seconds=round(monotonic() - began, 3))
 

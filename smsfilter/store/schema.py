@@ -111,7 +111,6 @@ mo_part = Table(
     Column("ref", Text, nullable=False),
     Column("total", Integer, nullable=False),
     Column("n", Integer, nullable=False),
-    Column("digest", Text, nullable=False),  # keyed
     Column("data_coding", Integer, nullable=False),
     Column("octets_enc", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),

@@ -29,8 +29,9 @@ from smsfilter.store.connect import connected
 from tests.evasions.rows import DROPPED, FORWARDED, WORLD, Row, Shape, load_rows
 from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, calm_site
+from tests.fakes.daemon import ROOT
 from tests.fakes.esme import FakeESME
-from tests.fakes.site import ROOT, Site
+from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
 pytestmark = [

@@ -7,8 +7,8 @@ so that a fault of the projection cannot hide in the question.
 
 import asyncio
 import time
-from pathlib import Path
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -238,7 +238,8 @@ def pairs(client: redis.Redis, prefix: str = "") -> set[tuple[str, str]]:
     found = set()
     for key in client.scan_iter(f"{prefix}block:*", count=1000):
         number = key.decode().removeprefix(prefix).removeprefix("block:{").removesuffix("}")
-        found |= {(number, member.decode()) for member in client.smembers(key)}
+        members: Any = client.smembers(key)
+        found |= {(number, member.decode()) for member in members}
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from smsfilter.deskconfig import CentreTimeouts, ReportCentreConfig
-from smsfilter.deskmetrics import DeskMetrics
+from smsfilter.deskmetrics import CentreMetrics
 from smsfilter.reports.bind import Centre
 from smsfilter.reports.sms import Delivered
 from smsfilter.smpp.const import ESME_ROK
@@ -20,7 +20,7 @@ class BareDesk:
 
     def __init__(self, config: ReportCentreConfig, take: Take | None = None) -> None:
         self.changes = Changes()
-        self.metrics = DeskMetrics().centre
+        self.metrics = CentreMetrics()
         self.taken: list[Delivered] = []
         self._take = take
         self.centre = Centre(config, self._deliver, self.metrics, self._pause)

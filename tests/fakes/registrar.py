@@ -110,7 +110,8 @@ class Registrar:
     def count(self, table: Table) -> int:
         """How many rows a table has."""
         query = select(func.count()).select_from(table)
-        return self.look(lambda connection: connection.scalar(query))
+        found: int = self.look(lambda connection: connection.execute(query).scalar_one())
+        return found
 
     def acts(self) -> list[Entry]:
         """What the ledger says, the oldest first."""

@@ -29,8 +29,8 @@ from smsfilter.cli.demo.show import show
 from smsfilter.cli.demo.site import Site
 from smsfilter.cli.main import main
 from tests.fakes.changes import TIMEOUT_S, Changes
+from tests.fakes.daemon import ROOT, START_TIMEOUT_S
 from tests.fakes.process import Program, wait_until
-from tests.fakes.site import ROOT, START_TIMEOUT_S
 
 pytestmark = [pytest.mark.system, pytest.mark.redis]
 

@@ -11,7 +11,7 @@ import pytest
 from smsfilter.smpp import const as c
 from tests.conftest import MakeSite
 from tests.fakes.calm import customer
-from tests.fakes.site import ROOT
+from tests.fakes.daemon import ROOT
 
 pytestmark = [pytest.mark.system, pytest.mark.redis]
 

@@ -16,9 +16,10 @@ from smsfilter.smpp import const as c
 from tests.conftest import MakeRedis, MakeSite
 from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, customer
+from tests.fakes.daemon import ROOT
 from tests.fakes.esme import FakeESME
 from tests.fakes.history import Block, History, check, mark
-from tests.fakes.site import ROOT, Site
+from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
 pytestmark = [pytest.mark.system, pytest.mark.redis]

@@ -19,8 +19,9 @@ from smsfilter.smpp import const as c
 from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, Visitors, calm_site, customer
 from tests.fakes.certificates import Authority, Issued
+from tests.fakes.daemon import ROOT
 from tests.fakes.esme import FakeESME
-from tests.fakes.site import ROOT, Site
+from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
 pytestmark = [

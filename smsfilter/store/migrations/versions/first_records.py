@@ -190,7 +190,6 @@ def upgrade() -> None:
         sa.Column("ref", sa.Text(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
-        sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("data_coding", sa.Integer(), nullable=False),
         sa.Column("octets_enc", sa.LargeBinary(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),

@@ -1,0 +1,210 @@
+"""The desk as a whole: its parts put together, its start, its every second, its stop.
+
+What customers send is a room of its own, and what staff will do others: each is given the office
+and the index, and brings tasks to run, routes to answer, counters to show.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from prometheus_client.registry import Collector
+from starlette.routing import Route
+
+from smsfilter import log
+from smsfilter.admin import Admin
+from smsfilter.config import ConfigError, Loaded
+from smsfilter.desk import companies, promotion
+from smsfilter.desk.api import app
+from smsfilter.desk.door import Door
+from smsfilter.desk.office import Office
+from smsfilter.deskconfig import DeskConfig
+from smsfilter.deskmetrics import DeskMetrics
+from smsfilter.ledger.actor import system
+from smsfilter.store.connect import parse_url
+from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
+from smsfilter.store.keyfiles import KeyFileError
+from smsfilter.store.projection import Projection
+from smsfilter.store.records import RecordsAway, RecordsError
+from smsfilter.store.writer import Transaction
+
+TICK_S: Final = 1.0
+CHECKPOINT_S: Final = 60.0
+PROMOTE_S: Final = 60.0
+"""How often it is looked whether a source has got a company, beside after each change."""
+JUMP_S: Final = 60.0
+"""How far the wall clock may run from the monotonic one before it is noted."""
+STUCK_S: Final = 10.0
+"""Age of the last tick at which /livez says that the desk hangs."""
+_BY: Final = system("clock")
+
+
+class Room(Protocol):
+    """A part of the desk that runs in it."""
+
+    routes: Sequence[Route]
+    collectors: Sequence[Collector]
+
+    async def start(self) -> None:
+        """Begin."""
+
+    async def stop(self) -> None:
+        """End what is under way, then return."""
+
+    def missing(self) -> dict[str, str]:
+        """What keeps it from its work, each with its cure; empty where nothing does."""
+
+
+class StartError(Exception):
+    """The desk cannot start, for a reason that fits on a line."""
+
+
+class Service:
+    """One desk, from start to stop."""
+
+    def __init__(
+        self, loaded: Loaded, rooms: Sequence[Callable[[Office, Projection], Room]]
+    ) -> None:
+        self._loaded = loaded
+        self._make_rooms = rooms
+        self._rooms: list[Room] = []
+        self._stack = contextlib.AsyncExitStack()
+        self._beat = time.monotonic()
+        self._projection: Projection | None = None
+        self._office: Office | None = None
+        self.metrics = DeskMetrics()
+
+    async def start(self) -> None:
+        """Come up. Raises StartError."""
+        desk = self._loaded.config.desk
+        if desk is None:
+            raise StartError("the configuration has no section `desk`")
+        try:
+            await self._start(desk)
+        except (
+            ConfigError,
+            KeyFileError,
+            RecordsError,
+            RecordsAway,
+            EmbeddedError,
+            OSError,
+        ) as error:
+            raise StartError(str(error)) from error
+
+    async def stop(self) -> None:
+        """End every part, the last that came up first."""
+        await self._stack.aclose()
+
+    async def _start(self, desk: DeskConfig) -> None:
+        config, stack = self._loaded.config, self._stack
+        office = self._office = Office.of(self._loaded)
+        stack.callback(office.records.close)
+        await asyncio.to_thread(office.records.check)
+        await asyncio.to_thread(office.writer.start)
+        stack.push_async_callback(self._close_ledger, office)
+        address = parse_url(config.redis.url, config.state_dir, config.redis.password())
+        if address.state_dir is not None:
+            await stack.enter_async_context(EmbeddedServer(address.state_dir))
+        projection = self._projection = Projection(
+            office.records,
+            office.writer,
+            address,
+            office.vault,
+            companies.load,
+            prefix=config.redis.prefix,
+            country_code=office.policy.country_code,
+            clock=office.clock,
+        )
+        stack.push_async_callback(projection.stop)
+        await projection.start()
+        for make in self._make_rooms:
+            room = make(office, projection)
+            self._rooms.append(room)
+            stack.push_async_callback(room.stop)
+            await room.start()
+            self.metrics.add(room.collectors)
+        self._listen(desk, office)
+        for work in (self._tick(office), self._keep_promoting(office)):
+            task = asyncio.create_task(work)
+            stack.push_async_callback(_end, task)
+        log.get().info("ready")
+
+    def _listen(self, desk: DeskConfig, office: Office) -> None:
+        routes = [route for room in self._rooms for route in room.routes]
+        door = Door(app(routes), office.config.state_dir)
+        door.open()
+        self._stack.push_async_callback(door.close)
+        where = None
+        if desk.admin is not None:
+            admin = Admin(desk.admin, self.metrics.render, self._readiness, self._liveness)
+            try:
+                admin.start()
+            except OSError as error:
+                why = f"cannot listen on {desk.admin}: {error.strerror}"
+                raise OSError(error.errno, why) from None
+            self._stack.callback(admin.stop)
+            where = f"{desk.admin.host}:{admin.port}"
+        log.get().info("listening", listen=[str(door.path)], admin=where)
+
+    async def _close_ledger(self, office: Office) -> None:
+        """Sign the end of the ledger, then stop writing."""
+        with contextlib.suppress(RecordsAway, RecordsError):
+            await office.writer.write(Transaction.checkpoint)
+        await asyncio.to_thread(office.writer.stop)
+
+    # --- every second
+
+    async def _tick(self, office: Office) -> None:
+        signed = time.monotonic()
+        ahead = office.clock() / 1e6 - time.monotonic()
+        while True:
+            self._beat = now = time.monotonic()
+            with contextlib.suppress(RecordsAway):
+                if office.writer.unsigned and now - signed >= CHECKPOINT_S:
+                    await office.writer.write(Transaction.checkpoint)
+                    signed = now
+                jumped = office.clock() / 1e6 - now - ahead
+                if abs(jumped) > JUMP_S:
+                    ahead += jumped
+                    await self._note_jump(office, jumped)
+            await asyncio.sleep(TICK_S)
+
+    async def _note_jump(self, office: Office, seconds: float) -> None:
+        log.get().warning("clock_jumped", seconds=round(seconds))
+        detail = {"seconds": round(seconds)}
+        await office.writer.write(
+            lambda transaction: transaction.enter("clock jumped", _BY, detail=detail)
+        )
+
+    async def _keep_promoting(self, office: Office) -> None:
+        """Have source blocks become company blocks wherever a company is known by now."""
+        while True:
+            try:
+                done = await promotion.run(office)
+            except (RecordsAway, RecordsError) as error:
+                log.get().warning("promotion_put_off", error=str(error))
+            else:
+                if done.targets:
+                    log.get().info("blocks_promoted", targets=done.targets, put=done.put)
+            await asyncio.sleep(PROMOTE_S)
+
+    # --- health
+
+    def _readiness(self) -> tuple[bool, dict[str, Any]]:
+        missing: dict[str, str] = {}
+        if self._projection is not None and not self._projection.state.ready:
+            missing["index"] = self._projection.state.error
+        for room in self._rooms:
+            missing |= room.missing()
+        return not missing, {"missing": missing}
+
+    def _liveness(self) -> tuple[bool, dict[str, Any]]:
+        age = time.monotonic() - self._beat
+        return age < STUCK_S, {"loop_age_s": round(age, 1)}
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,97 @@
+"""The report centre in the desk: its bind, the intake, the outbox, and what they are asked for."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from prometheus_client.registry import Collector
+from starlette.routing import Route
+
+from smsfilter import log
+from smsfilter.desk.office import Office
+from smsfilter.desk.owners import Owners, registry_seq
+from smsfilter.deskmetrics import CentreMetrics, IndexMetrics, IntakeMetrics
+from smsfilter.reports.bind import Centre
+from smsfilter.reports.filing import Filing
+from smsfilter.reports.intake import Intake
+from smsfilter.reports.outbox import Outbox
+from smsfilter.reports.replies import load_replies
+from smsfilter.reports.sms import Delivered
+from smsfilter.store.projection import IndexAway, Projection
+from smsfilter.store.records import RecordsAway, RecordsError
+
+SWEEP_S: Final = 5.0
+
+
+class ReportRoom:
+    """What customers send, and what they are answered."""
+
+    def __init__(self, office: Office, projection: Projection) -> None:
+        desk = office.config.desk
+        assert desk is not None  # noqa: S101 - the desk does not start without it
+        self._office = office
+        self._owners: Owners | None = None
+        metrics = IntakeMetrics()
+        centre_metrics = CentreMetrics()
+        state = projection.state
+        index_metrics = IndexMetrics(
+            lambda: (state.ready, state.lag, state.lag_s, state.unconfirmed)
+        )
+        self.collectors: Sequence[Collector] = (centre_metrics, metrics, index_metrics)
+        filing = Filing(office.vault, load_replies(desk.replies), office.policy.country_code)
+        self.centre = Centre(desk.report_centre, self._take, centre_metrics)
+        self.outbox = Outbox(office, self.centre, desk.report_centre.window, metrics)
+        self.intake = Intake(
+            office,
+            filing,
+            owners=self._known_owners,
+            index=projection,
+            forwards=lambda _digits, _since: None,
+            suspect=lambda _filed: None,
+            released=self.outbox.wake,
+            metrics=metrics,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self.routes: Sequence[Route] = ()
+
+    async def start(self) -> None:
+        """Bind, and take up what was left."""
+        for work in (self.centre.run(), self.outbox.run(), self._sweep()):
+            self._tasks.append(asyncio.create_task(work))
+
+    async def stop(self) -> None:
+        """Finish what is under way at the SMSC, then end."""
+        await self.centre.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def missing(self) -> dict[str, str]:
+        """Why no report can come in."""
+        return {} if self.centre.bound else {"centre": self.centre.why}
+
+    async def _take(self, message: Delivered) -> int:
+        return await self.intake.take(message)
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.intake.sweep()
+            except (RecordsAway, RecordsError, IndexAway) as error:
+                log.get().warning("reports_wait", error=str(error))
+            await asyncio.sleep(SWEEP_S)
+
+    async def _known_owners(self) -> Owners:
+        """Whose sources are whose, as the records have it now."""
+        self._owners = await asyncio.to_thread(self._newest_owners)
+        return self._owners
+
+    def _newest_owners(self) -> Owners:
+        with self._office.records.reading() as connection:
+            held = self._owners
+            if held is not None and held.seq == registry_seq(connection):
+                return held
+            policy = self._office.policy
+            zone = ZoneInfo(policy.timezone)
+            return Owners.load(connection, zone, policy.country_code, self._office.clock())
