@@ -372,12 +372,13 @@ class Scan:
         """Walk the rules for one message, and note what they have against it."""
         decision = batch.judge.decide(line, facts)
         for step in decision.steps:
-            if step.effect == Effect.SHADOW and step.reason is not None:
+            if step.reason is None:
+                continue
+            if step.effect == Effect.SHADOW:
                 self.metrics.shadow[step.rule, step.reason] += 1
             elif step.effect == Effect.BYPASS:
                 self.metrics.bypassed[step.rule] += 1
-            if step.reason is not None:
-                self._note(line, facts.readings or (destination,), step, decision)
+            self._note(line, facts.readings or (destination,), step, decision)
         return decision
 
     def _note(

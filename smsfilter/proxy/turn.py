@@ -134,7 +134,7 @@ class Turn(Scan):
         """Whether any reading of the destination has a block; None = not surely known."""
         if replies is None:
             return None
-        if all(reply == clean for reply in replies):
+        if replies.count(clean) == len(replies):
             return False
         if any(isinstance(reply, list) and 1 in reply for reply in replies):
             return True

@@ -188,27 +188,26 @@ class Judge:
         """The reason for which `rule` would refuse; None = it has nothing against the message."""
         if facts.target is Target.MESSAGE:
             return Reason.REPLACE_NOT_ALLOWED if isinstance(rule, ReplaceRule) else None
-        match rule:
-            case SourceRule():
-                return line.sender.refusal if line.sender else Reason.LOOKUP_UNAVAILABLE
-            case SignatureRule():
-                foreign = line.sender is not None and line.sender.foreign_signature
-                return Reason.SOURCE_MISMATCHED if foreign else None
-            case BlockRule():
-                if facts.blocked:
-                    return Reason.BLOCKED_BY_REPORT
-                unsure = facts.blocked is None or line.sender is None
-                return Reason.LOOKUP_UNAVAILABLE if unsure and facts.readings else None
-            case ApprovalRule():
-                return self._approval(line, facts)
-            case ScheduledRule(max_ahead=max_ahead):
-                return self._scheduled(max_ahead.total_seconds(), facts)
-            case ListsRule():
-                return Reason.LIST_NOT_ALLOWED if facts.target is Target.LIST else None
-            case ReplaceRule():
-                return None
-            case _:
-                return self._destination(facts)
+        asked = type(rule)  # isinstance, of pydantic's classes, would cost the most of a walk
+        if asked is SourceRule:
+            return line.sender.refusal if line.sender else Reason.LOOKUP_UNAVAILABLE
+        if asked is SignatureRule:
+            foreign = line.sender is not None and line.sender.foreign_signature
+            return Reason.SOURCE_MISMATCHED if foreign else None
+        if asked is BlockRule:
+            if facts.blocked:
+                return Reason.BLOCKED_BY_REPORT
+            unsure = facts.blocked is None or line.sender is None
+            return Reason.LOOKUP_UNAVAILABLE if unsure and facts.readings else None
+        if asked is ApprovalRule:
+            return self._approval(line, facts)
+        if type(rule) is ScheduledRule:
+            return self._scheduled(rule.max_ahead.total_seconds(), facts)
+        if asked is ListsRule:
+            return Reason.LIST_NOT_ALLOWED if facts.target is Target.LIST else None
+        if asked is ReplaceRule:
+            return None
+        return self._destination(facts)
 
     def _approval(self, line: Line, facts: Facts) -> Reason | None:
         if line.sender is None:
