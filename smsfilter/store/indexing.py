@@ -7,11 +7,11 @@ step to the last: where anything happens to it, a FLUSHALL for one, the epoch is
 the work begins anew.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection
@@ -32,6 +32,7 @@ from smsfilter.store.pairs import (
     companies_changed,
     companies_known,
 )
+from smsfilter.store.reading import reading
 from smsfilter.store.records import Records
 
 if TYPE_CHECKING:
@@ -45,10 +46,6 @@ REPLICAS_MS: Final = 1_000
 """How long replicas may take to have what was written."""
 
 ReadRegistry = Callable[[Connection], RegistryFile]
-
-
-_UNSEEN: Final = ""
-"""In place of a version of the registry that was not compared with the records yet."""
 
 
 class IndexAway(Exception):  # noqa: N818 - what happened
@@ -130,8 +127,8 @@ class Indexing:
         """The epoch under which this connection has written everything, and up to which seq."""
         self._strange: tuple[_Seen, _Look] | None = None
         """What was seen of an index that is not known to be this desk's."""
-        self._registry: str | None = _UNSEEN
-        """The version of the registry that belongs into the index; None where there is none."""
+        self._registry: tuple[str | None, ...] = ()
+        """The one version of the registry that belongs into the index; empty: not known yet."""
         self.behind: Place | None = None
         """How far everything was written again beside the traffic; None: that is not needed."""
 
@@ -142,7 +139,7 @@ class Indexing:
         and what Redis, the records and the vault raise; then this connection is of no more use.
         """
         seen = await self._seen()
-        look = await asyncio.to_thread(self._look, seen)
+        look = await self._reading(lambda connection: self._look(connection, seen))
         if look.found.claim is not Claim.OURS:
             self._strange = seen, look
             return None
@@ -164,7 +161,7 @@ class Indexing:
         place: Place | None = START
         while place is not None:
             place = await self._write_part(place)
-        self._registry = _UNSEEN
+        self._registry = ()
         self._filled, self.behind = (raw, look.head), None
         log.get().info("index_filled", seq=look.head, seconds=round(monotonic() - began, 3))
 
@@ -196,30 +193,31 @@ class Indexing:
         version = None if named is None else named.decode("utf-8", "replace")
         return _Seen(raw, version, told.get("master_replid", ""))
 
-    def _look(self, seen: _Seen) -> _Look:
+    def _look(self, connection: Connection, seen: _Seen) -> _Look:
         means = self._means
-        me = means.me
-        with means.records.reading() as connection:
-            head, _, _ = ledger.head(connection)
-            if self._filled is not None and seen.raw == self._filled[0]:
-                found = Found(Claim.OURS, self._filled[1])
-            else:
-                found = judge(seen.raw, me.desk, me.epoch, head)
-            if found.claim is not Claim.OURS:
-                return _Look(found, head)
-            look = _Look(found, head)
-            due = seen.registry != self._registry or companies_changed(connection, found.seq)
-            if due and companies_known(connection):
-                look = replace(look, registry=means.registry(connection))
-            elif due:
-                self._registry = seen.registry  # the operator's own
-            if head == found.seq:
-                return look
-            return replace(
-                look,
-                put=means.pairs.put(connection, found.seq, head),
-                lifted=means.pairs.lifted(connection, found.seq, head),
-            )
+        head, _, _ = ledger.head(connection)
+        if self._filled is not None and seen.raw == self._filled[0]:
+            found = Found(Claim.OURS, self._filled[1])
+        else:
+            found = judge(seen.raw, means.me.desk, means.me.epoch, head)
+        look = _Look(found, head)
+        if found.claim is not Claim.OURS:
+            return look
+        due = seen.registry not in self._registry or companies_changed(connection, found.seq)
+        if due and companies_known(connection):
+            look = replace(look, registry=means.registry(connection))
+        elif due:
+            self._registry = (seen.registry,)  # the operator's own
+        if head == found.seq:
+            return look
+        return replace(
+            look,
+            put=means.pairs.put(connection, found.seq, head),
+            lifted=means.pairs.lifted(connection, found.seq, head),
+        )
+
+    async def _reading(self, work: Callable[[Connection], T]) -> T:
+        return await reading(self._means.records, work)
 
     def _compare(self, seen: _Seen, look: _Look) -> None:
         """Notice an index that went back, or that moved to another server."""
@@ -254,29 +252,21 @@ class Indexing:
         self._means.counts.runs += 1
 
     async def _pages(
-        self, first: Page, read: Callable[[Connection, int, int, Place], Page], since: int, to: int
+        self, first: Page, read: Callable[..., Page], since: int, to: int
     ) -> AsyncIterator[Page]:
         """Give the first page, and then those after it."""
         page = first
         yield page
         while page.after is not None:
-            page = await self._reading(read, since, to, page.after)
+            page = await self._reading(partial(read, since=since, to=to, after=page.after))
             yield page
-
-    async def _reading(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Have something read from the records, off the loop."""
-
-        def read() -> T:
-            with self._means.records.reading() as connection:
-                return work(connection, *arguments)
-
-        return await asyncio.to_thread(read)
 
     async def _swap_registry(self, content: RegistryFile, named: str | None) -> None:
         means = self._means
-        self._registry = await registry.save(means.client, means.prefix, content, means.me.owner)
-        if self._registry != named:
-            log.get().info("registry_projected", version=self._registry, before=named)
+        version = await registry.save(means.client, means.prefix, content, means.me.owner)
+        self._registry = (version,)
+        if version != named:
+            log.get().info("registry_projected", version=version, before=named)
 
     async def _replicated(self) -> None:
         wanted = self._means.replicas
@@ -353,7 +343,7 @@ class Indexing:
         """
         prefix = self._means.prefix
         for number in numbers:
-            standing = await self._reading(self._means.pairs.of_number, number)
+            standing = await self._reading(partial(self._means.pairs.of_number, digits=number))
             key = keys.block(prefix, number)
             commands: list[Command] = [("RENAME", key, keys.aside(prefix, number))]
             commands += [("SADD", key, pair.member) for pair in sorted(standing)]

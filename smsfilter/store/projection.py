@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from smsfilter import log
 from smsfilter.ledger.actor import system
@@ -32,6 +32,7 @@ from smsfilter.store.indexing import (
 )
 from smsfilter.store.line import dialled
 from smsfilter.store.pairs import START, Numbers, Pairs, unconfirmed
+from smsfilter.store.reading import reading
 from smsfilter.store.records import Records, RecordsAway
 from smsfilter.store.schema import block, customer, index_state
 from smsfilter.store.schema import ledger as ledger_table
@@ -270,16 +271,15 @@ class Projection:
     async def _measure(self) -> None:
         """Look how much is waiting for the index."""
         with contextlib.suppress(RecordsAway):
-            await asyncio.to_thread(self._look_behind)
+            await reading(self._records, self._look_behind)
 
-    def _look_behind(self) -> None:
+    def _look_behind(self, connection: Connection) -> None:
         state = self.state
-        with self._records.reading() as connection:
-            state.head, _, _ = ledger.head(connection)
-            state.unconfirmed = unconfirmed(connection, state.seq)
-            since = connection.scalar(
-                select(ledger_table.c.at).where(ledger_table.c.seq == state.seq + 1)
-            )
+        state.head, _, _ = ledger.head(connection)
+        state.unconfirmed = unconfirmed(connection, state.seq)
+        since = connection.scalar(
+            select(ledger_table.c.at).where(ledger_table.c.seq == state.seq + 1)
+        )
         state.lag_s = 0.0 if since is None else max(self._clock() - since, 0) / 1e6
 
     # --- what the records are told

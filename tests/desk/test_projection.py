@@ -13,7 +13,7 @@ from smsfilter.store.connect import parse_url
 from smsfilter.store.projection import IndexAway
 from smsfilter.store.records import Records
 from tests.conftest import MakeRedis
-from tests.fakes.books import Books, pairs
+from tests.fakes.books import Books, pairs, until
 from tests.fakes.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.asyncio]
@@ -55,9 +55,7 @@ async def test_one_row_of_the_ledger_says_what_came_into_force(books: Books) -> 
     await books.put(ANNA, "acme", "bravo")
     await books.follow()
     await books.marked()
-    async with asyncio.timeout(10):
-        while not (rows := books.entered("blocks in force")):
-            await asyncio.sleep(0.01)
+    rows = await until(lambda: books.entered("blocks in force"))
     detail = json.loads(rows[0].body)["detail"]
     assert (rows[0].actor, detail["count"]) == ("system:projection", 2)
     await books.follow()  # the row itself as well
@@ -129,7 +127,9 @@ def _commands(monitor) -> list[list[str]]:
     return words
 
 
-async def test_the_registry_is_this_desk_s(books: Books, redis_server: RedisServer) -> None:
+async def test_the_registry_is_this_desk_s(
+    books: Books, redis_server: RedisServer, redis_client
+) -> None:
     await books.add_company("acme", "1065", account="acme")
     await books.follow()
     redis = connected_client(parse_url(redis_server.url, Path()))
@@ -138,9 +138,7 @@ async def test_the_registry_is_this_desk_s(books: Books, redis_server: RedisServ
     owner, _ = await registry.origin(redis, "", version)
     assert owner.startswith("desk:")
     await registry.save(redis, "", content.model_copy(update={"companies": {}}))
-    async with asyncio.timeout(10):
-        while await registry.version(redis, "") != version:
-            await asyncio.sleep(0.05)
+    await until(lambda: redis_client.get("registry:version") == version.encode())
     await redis.aclose()
 
 
@@ -256,15 +254,11 @@ async def test_an_epoch_that_this_desk_has_left_is_an_old_copy(books: Books, red
     await books.follow()
     first = redis_client.get("index:epoch")
     redis_client.set("index:epoch", "0011223344556677:5")
-    async with asyncio.timeout(10):
-        while not redis_client.get("index:epoch").startswith(b"desk-"):
-            await asyncio.sleep(0.02)
+    await until(lambda: redis_client.get("index:epoch").startswith(b"desk-"))
     second = books.epoch()
     redis_client.delete(keys.block("", ANNA))
     redis_client.set("index:epoch", first)
-    async with asyncio.timeout(10):
-        while books.epoch() == second:
-            await asyncio.sleep(0.02)
+    await until(lambda: books.epoch() != second)
     await books.follow(await books.put(BERT, "acme"))
     assert pairs(redis_client) == {(ANNA, "acme"), (BERT, "acme")}
 

@@ -7,7 +7,7 @@ so that a fault of the projection cannot hide in the question.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from smsfilter.rules.senders import RegistryFile
 from smsfilter.store import customers
 from smsfilter.store.address import parse_url
 from smsfilter.store.projection import Projection
-from smsfilter.store.records import Records
+from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import block, company, company_source, customer, index_state, ledger
 from smsfilter.store.seal import Seal
 from smsfilter.store.writer import Entered, Transaction, Writer
@@ -82,11 +82,21 @@ class Books:
 
     async def open(self) -> "Books":
         """Start the writer and the projection."""
-        self.writer = Writer(self.records, now_us)
-        self.writer.start()
+        self.writer = await self._started_writer()
         self._projection = self.made()
         await self._projection.start()
         return self
+
+    async def _started_writer(self) -> Writer:
+        async with asyncio.timeout(10):
+            while True:  # PostgreSQL gives a lock back when it has noticed that its holder is gone
+                writer = Writer(self.records, now_us)
+                try:
+                    writer.start()
+                except RecordsError:
+                    await asyncio.sleep(0.02)
+                else:
+                    return writer
 
     async def close(self) -> None:
         """Stop both; a desk that is down."""
@@ -208,9 +218,7 @@ class Books:
 
     async def marked(self) -> None:
         """Wait until every live block is marked as in force."""
-        async with asyncio.timeout(10):
-            while not all(self.in_force().values()):
-                await asyncio.sleep(0.01)
+        await until(lambda: all(self.in_force().values()))
 
     def entered(self, action: str) -> list[Any]:
         """The rows of the ledger of one kind."""
@@ -233,13 +241,20 @@ class Books:
             )
 
 
+async def until(found: Callable[[], Any], within_s: float = 15.0) -> Any:
+    """Wait until something is so that nobody tells of; what it is."""
+    async with asyncio.timeout(within_s):
+        while not (result := found()):  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.02)
+    return result
+
+
 def pairs(client: redis.Redis, prefix: str = "") -> set[tuple[str, str]]:
     """Every pair in Redis."""
     found = set()
-    for key in client.scan_iter(f"{prefix}block:*", count=1000):
+    for key in map(bytes, client.scan_iter(f"{prefix}block:*", count=1000)):
         number = key.decode().removeprefix(prefix).removeprefix("block:{").removesuffix("}")
-        members: Any = client.smembers(key)
-        found |= {(number, member.decode()) for member in members}
+        found |= {(number, member.decode()) for member in client.smembers(key)}
     return found
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from smsfilter.smpp.const import ESME_ROK
-from tests.fakes.wire import header
 
 pytestmark = pytest.mark.system
 
