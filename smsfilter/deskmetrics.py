@@ -114,7 +114,6 @@ class IntakeMetrics(Collector):
         self.put_off = 0
         self.in_force_seconds = Histogram(SECONDS_BOUNDS)
         self.sms: defaultdict[str, int] = defaultdict(int)
-        self.incidents: defaultdict[str, int] = defaultdict(int)
         present(self.filed, FILED)
         present(self.sms, SMS_ENDED)
 

@@ -254,7 +254,8 @@ def pairs(client: redis.Redis, prefix: str = "") -> set[tuple[str, str]]:
     found = set()
     for key in map(bytes, client.scan_iter(f"{prefix}block:*", count=1000)):
         number = key.decode().removeprefix(prefix).removeprefix("block:{").removesuffix("}")
-        found |= {(number, member.decode()) for member in client.smembers(key)}
+        members: Any = client.smembers(key)
+        found |= {(number, member.decode()) for member in members}
     return found
 
 
