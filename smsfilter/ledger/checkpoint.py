@@ -88,9 +88,12 @@ def read(text: str) -> Checkpoint:
 def check(text: str, public_keys: Mapping[str, Ed25519PublicKey]) -> Checkpoint:
     """Read a checkpoint whose signature holds; `public_keys` are by `key_id`.
 
-    ValueError if it is no checkpoint, UnknownKeyError and BadSignatureError by name.
+    ValueError if it is no checkpoint, UnknownKeyError or BadSignatureError (ValueErrors too) if it
+    is not to be trusted.
     """
-    return _from(check_seal(_DOMAIN, _NAMES, text, public_keys))
+    signed = read(text)
+    check_seal(_DOMAIN, _NAMES, text, public_keys)
+    return signed
 
 
 def _from(fields: Mapping[str, str]) -> Checkpoint:
