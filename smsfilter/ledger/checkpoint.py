@@ -36,6 +36,7 @@ __all__ = [
     "read",
     "read_public_pem",
     "sign",
+    "split",
 ]
 
 ROWS_BETWEEN = 1_000
@@ -83,6 +84,12 @@ def sign(checkpoint: Checkpoint, private: Ed25519PrivateKey) -> str:
 def read(text: str) -> Checkpoint:
     """Read a checkpoint without looking at its signature. ValueError if it is none."""
     return _from(unseal(_DOMAIN, _NAMES, text))
+
+
+def split(text: str) -> list[str]:
+    """Take apart a text of one checkpoint after the other, as a file that they are added to."""
+    head, *rest = re.split(rf"^(?={_DOMAIN}$)", text, flags=re.MULTILINE)
+    return [head, *rest] if head or not rest else rest
 
 
 def check(text: str, public_keys: Mapping[str, Ed25519PublicKey]) -> Checkpoint:

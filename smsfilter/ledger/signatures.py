@@ -5,8 +5,10 @@ follow. One that fits proves everything up to it. One that does not means that h
 anew somewhere behind the last one that fitted; the files show no more than this range.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -15,7 +17,7 @@ from smsfilter.ledger.chain import Entry
 from smsfilter.ledger.checkpoint import ROWS_BETWEEN, SECONDS_BETWEEN, Checkpoint
 from smsfilter.ledger.export import Header
 from smsfilter.ledger.faults import Faults, Pending
-from smsfilter.ledger.signed import UnknownKeyError, UnsignedError, write_time
+from smsfilter.ledger.signed import UnknownKeyError, UnsignedError, time_or_number
 from smsfilter.ledger.verdict import Gap, Kind
 
 ROWS_UNSIGNED_MAX = 2 * ROWS_BETWEEN
@@ -53,11 +55,10 @@ class Signatures:
         self._faults = faults
         self._witnesses = self._checked(witnesses)
         before = header.first - 1
-        self._ahead = [each for each in self._witnesses if each.checkpoint.seq >= before]
+        self._ahead = deque(each for each in self._witnesses if each.checkpoint.seq >= before)
         self._here: list[_Anchor] = []
         self._unsigned_since: int | None = None
         self._restored_at = -1
-        self._restored_chains: set[str] = set()
         self.covered = before
         """The last record that a signature proves, before the first fault."""
         self.is_based = header.first == 1
@@ -80,7 +81,7 @@ class Signatures:
     def passed(self, seq: int, entry: Entry | None) -> None:
         """Go on to the record `seq`; `entry` is None where it could not be read."""
         while self._ahead and self._ahead[0].checkpoint.seq <= seq:
-            witness = self._ahead.pop(0)
+            witness = self._ahead.popleft()
             if witness.checkpoint.seq == seq:
                 self._here.append(witness)
         if entry is None:
@@ -171,8 +172,8 @@ class Signatures:
             self._faults.find(Gap.SPARSE, first, what, seq)
         if since is not None and at - since > SECONDS_UNSIGNED_MAX * _MICROSECONDS:
             what = (
-                f"entered from {_when(since)} on and first signed at {_when(at)}: in between they "
-                f"could be rewritten unseen; a checkpoint is due every {SECONDS_BETWEEN} s"
+                f"entered from {time_or_number(since)} on, first signed at {time_or_number(at)}: "
+                f"in between they could be rewritten unseen; due is one every {SECONDS_BETWEEN} s"
             )
             self._faults.find(Gap.LATE, first, what, seq)
 
@@ -185,40 +186,35 @@ class Signatures:
             for each in self._witnesses
             if not self._header.first - 1 <= each.checkpoint.seq <= last and not self._is_lost(each)
         ]
-        for witness in outside:
-            signed = witness.checkpoint
-            same = [each for each in outside if each.checkpoint.seq == signed.seq]
-            if signed.chain != self._header.chain or _disagree(same):
-                self._contradicted(same, is_forked=False)
-            elif signed.seq < self._header.first:
-                what = f"the witness of seq {signed.seq} is not used: the file begins later"
-                self._faults.find(Gap.WITNESS_UNUSED, signed.seq, what)
-            elif signed.at > self._header.exported_at:
-                what = f"the witness of seq {signed.seq} is newer than the export: not used"
-                self._faults.find(Gap.WITNESS_UNUSED, signed.seq, what)
-            else:
-                what = (
-                    f"a witness had signed seq {signed.seq} before the export, which ends earlier"
-                )
-                self._faults.blame(Kind.CUT, last + 1, what, signed.seq)
+        for seq, group in groupby(outside, key=lambda each: each.checkpoint.seq):
+            self._outside(seq, list(group), last)
+
+    def _outside(self, seq: int, witnesses: list[_Anchor], last: int) -> None:
+        """Judge the witnesses of one record that the file does not have."""
+        signed = witnesses[0].checkpoint
+        if signed.chain != self._header.chain or _disagree(witnesses):
+            self._contradicted(witnesses, is_forked=False)
+        elif seq < self._header.first:
+            what = f"the witness of seq {seq} is not used: the file begins later"
+            self._faults.find(Gap.WITNESS_UNUSED, seq, what)
+        elif signed.at > self._header.exported_at:
+            what = f"the witness of seq {seq} is newer than the export: not used"
+            self._faults.find(Gap.WITNESS_UNUSED, seq, what)
+        else:
+            what = f"a witness had signed seq {seq} before the export, which ends earlier"
+            self._faults.blame(Kind.CUT, last + 1, what, seq)
 
     def _restored(self, entry: Entry) -> None:
         self._restored_at = max(self._restored_at, entry.at)
-        chain = entry.detail.get("chain")
-        if any(chain == witness.checkpoint.chain for witness in self._witnesses):
-            self._restored_chains.add(str(chain))
         what = "restored from a backup: what was entered between backup and restore is gone"
         self._faults.find(Gap.RESTORE, entry.seq, what)
 
     def _is_lost(self, anchor: _Anchor) -> bool:
         """Whether a witness signed what a restore, declared before it in the file, has undone."""
         signed = anchor.checkpoint
-        is_declared = (
-            self._restored_at >= signed.at
-            if signed.chain == self._header.chain
-            else signed.chain in self._restored_chains
-        )
-        if not anchor.is_witness or not is_declared:
+        if not anchor.is_witness or signed.chain != self._header.chain:
+            return False
+        if signed.at > self._restored_at:
             return False
         what = f"what the witness of seq {signed.seq} signed was undone by a declared restore"
         self._faults.find(Gap.LOST, signed.seq, what)
@@ -227,10 +223,3 @@ class Signatures:
 
 def _disagree(anchors: list[_Anchor]) -> bool:
     return len({(anchor.checkpoint.chain, anchor.checkpoint.hash) for anchor in anchors}) > 1
-
-
-def _when(at: int) -> str:
-    try:
-        return write_time(at)
-    except ValueError:
-        return f"{at} µs"

@@ -78,6 +78,14 @@ def read_time(text: str) -> int:
     return at
 
 
+def time_or_number(at: int) -> str:
+    """Spell a time for a person, as a number where no calendar reaches."""
+    try:
+        return write_time(at)
+    except ValueError:
+        return f"{at} µs"
+
+
 def seal(domain: str, fields: Mapping[str, str], private: Ed25519PrivateKey) -> str:
     """Write a text of these fields under a signature. Values are printable ASCII without blanks.
 

@@ -30,9 +30,10 @@ MEANINGS = {
     Kind.DELETED: "records were taken out; those after them are still there",
     Kind.REORDERED: "it does not stand where it was entered",
     Kind.CUT: "everything from here on was cut off",
-    Kind.FORKED: "there are two histories, and both were signed or entered as the only one",
+    Kind.FORKED: "there are two histories: records were changed and the desk, or whoever holds its "
+    "key, signed what came of it as well",
     Kind.RECOMPUTED: "one or more of these records were changed and the hashes made to fit, "
-    "by someone with the database but without the key that signed the true ones",
+    "by someone with the database and without the key",
     Kind.COLUMN: "a column says something else than the record that was hashed",
     Kind.NOT_CANONICAL: "the record has not the one spelling that a record may have",
     Kind.BAD_SIGNATURE: "it was not signed with the key that it names, or changed afterwards",

@@ -215,7 +215,7 @@ class _Pass:
         header, signatures, faults = self._header, self._signatures, self._faults
         if self._rows == 0:
             faults.find(Gap.EMPTY, header.first, "there is no record in the file")
-        elif signatures.covered < self._seq:
+        elif faults.first is None and signatures.covered < self._seq:
             what = "no checkpoint covers these records"
             faults.find(Gap.UNCOVERED, signatures.covered + 1, what, self._seq)
         coverage = Coverage(
