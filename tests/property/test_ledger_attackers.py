@@ -60,7 +60,8 @@ class Database(RuleBasedStateMachine):
     @rule(place=places)
     def change_the_body_alone(self, place: int) -> None:
         index = self.at(place)
-        self.rows[index] = replace(self.rows[index], body=self.rows[index].body + b" ")
+        other = rewritten(self.rows[index], object="another")
+        self.rows[index] = replace(self.rows[index], body=other.body)
 
     @rule(place=places, column=st.sampled_from(["actor", "object", "customer_id", "at"]))
     def change_a_column(self, place: int, column: str) -> None:

@@ -177,6 +177,27 @@ def test_without_its_checkpoints_such_a_chain_is_not_proven():
     assert bad(verify(resigned, KEYS, [witness])) == (Kind.FORKED, 5, 9)
 
 
+def test_a_break_is_narrowed_only_by_what_hangs_on_it():
+    """A signature behind a break clears the record at the break, if nothing is wrong between."""
+    checkpoints = [CLEAN.checkpoints[0], CLEAN.checkpoints[2]]
+    rows = list(CLEAN.rows)
+    rows[5] = rewritten(rows[5], object="another")
+    rows[5] = replace(rows[5], hash=link(rows[5].prev, rows[5].body))
+    assert bad(of_rows(rows, checkpoints)) == (Kind.RECOMPUTED, 5, 6)
+    rows = list(CLEAN.rows)
+    rows[6] = replace(rows[6], prev=bytes(32), hash=link(bytes(32), rows[6].body))
+    assert bad(of_rows(rows, checkpoints)) == (Kind.RECOMPUTED, 5, 7)
+    forged = [*rows[:7], *rechain(rows[6:], 1)[1:]]
+    signed_again = [*CLEAN.checkpoints[:2], (12, signed(forged, 12))]
+    assert bad(of_rows(forged, signed_again)) == (Kind.RECOMPUTED, 5, 7)
+
+
+def test_a_first_record_of_another_chain_than_the_header_names_is_bad():
+    rows = rechain(changed(0, object="another"))
+    lines = Book(rows, []).export(chain=CLEAN.rows[0].hash.hex()[:32])
+    assert bad(verify(lines, KEYS)) == (Kind.RECOMPUTED, 1, 1)
+
+
 def test_a_whole_other_chain_is_found_by_a_witness():
     rows = rechain(changed(0, object="another"))
     checkpoints = [(12, signed(rows, 12))]
@@ -297,7 +318,10 @@ def test_a_header_of_another_chain_or_time_is_an_edit_of_the_header():
         for first in (1, 5, 6):
             lines = CLEAN.export(first=first)
             lines[0] = lines[0].replace(old, new)
-            assert bad(verify(lines, KEYS)) == (Kind.EDITED, None, None)
+            verdict = verify(lines, KEYS)
+            assert bad(verdict) == (Kind.EDITED, None, None)
+            assert verdict.fault is not None
+            assert "header" in verdict.fault.what
 
 
 def test_the_end_of_another_export_does_not_serve():
