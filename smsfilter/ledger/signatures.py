@@ -13,7 +13,7 @@ from itertools import groupby
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from smsfilter.ledger import checkpoint
-from smsfilter.ledger.chain import Entry
+from smsfilter.ledger.chain import RESTORE, Entry
 from smsfilter.ledger.checkpoint import ROWS_BETWEEN, SECONDS_BETWEEN, Checkpoint
 from smsfilter.ledger.export import Header
 from smsfilter.ledger.faults import Faults, Pending
@@ -88,7 +88,7 @@ class Signatures:
             return
         since = self._unsigned_since
         self._unsigned_since = entry.at if since is None else min(since, entry.at)
-        if entry.action == "restore":
+        if entry.action == RESTORE:
             self._restored(entry)
 
     def add(self, text: str, last: int) -> None:
