@@ -19,6 +19,8 @@ Detail: TypeAlias = str | int | Sequence["Detail"] | Mapping[str, "Detail"] | No
 
 GENESIS = bytes(32)
 """What the first record of a chain has for the hash before it."""
+RESTORE = "restore"
+"""The action of the record that declares a restore: what was entered since the backup is gone."""
 MAX_BODY = 1 << 20
 """Octets of a body: an import that names some ten thousand things fits, a runaway does not."""
 MAX_DEPTH = 16

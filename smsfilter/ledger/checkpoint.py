@@ -36,6 +36,7 @@ __all__ = [
     "read",
     "read_public_pem",
     "sign",
+    "split",
 ]
 
 ROWS_BETWEEN = 1_000
@@ -85,12 +86,21 @@ def read(text: str) -> Checkpoint:
     return _from(unseal(_DOMAIN, _NAMES, text))
 
 
+def split(text: str) -> list[str]:
+    """Take apart a text of one checkpoint after the other, as a file that they are added to."""
+    head, *rest = re.split(rf"^(?={_DOMAIN}$)", text, flags=re.MULTILINE)
+    return [head, *rest] if head or not rest else rest
+
+
 def check(text: str, public_keys: Mapping[str, Ed25519PublicKey]) -> Checkpoint:
     """Read a checkpoint whose signature holds; `public_keys` are by `key_id`.
 
-    ValueError if it is no checkpoint, UnknownKeyError and BadSignatureError by name.
+    ValueError if it is no checkpoint, UnknownKeyError or BadSignatureError (ValueErrors too) if it
+    is not to be trusted.
     """
-    return _from(check_seal(_DOMAIN, _NAMES, text, public_keys))
+    signed = read(text)
+    check_seal(_DOMAIN, _NAMES, text, public_keys)
+    return signed
 
 
 def _from(fields: Mapping[str, str]) -> Checkpoint:

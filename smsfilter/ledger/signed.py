@@ -25,13 +25,18 @@ _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _MAX_TEXT = 4096
 _SIGNATURE = re.compile(r"signature: ([A-Za-z0-9+/]{86}==)\n")
 _LINE = re.compile(r"([a-z]+): ([!-~]+)\n")
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
 
 
-class BadSignatureError(ValueError):
+class UnsignedError(ValueError):
+    """A text is what it should be but for its signature."""
+
+
+class BadSignatureError(UnsignedError):
     """The signature is not that of the key that the text names."""
 
 
-class UnknownKeyError(ValueError):
+class UnknownKeyError(UnsignedError):
     """The text names a key that was not given."""
 
 
@@ -71,6 +76,14 @@ def read_time(text: str) -> int:
     if write_time(at) != text:
         raise ValueError("a time in another spelling")
     return at
+
+
+def time_or_number(at: int) -> str:
+    """Spell a time for a person, as a number where no calendar reaches."""
+    try:
+        return write_time(at)
+    except ValueError:
+        return f"{at} µs"
 
 
 def seal(domain: str, fields: Mapping[str, str], private: Ed25519PrivateKey) -> str:
@@ -126,6 +139,8 @@ def _split(domain: str, names: tuple[str, ...], text: str) -> tuple[dict[str, st
     message = "".join(lines[:-1])
     if signature is None or tuple(fields) != names or _spell(domain, fields) != message:
         raise ValueError(f"it does not have the lines {', '.join((*names, 'signature'))}")
+    if not _KEY_ID.fullmatch(fields["key"]):
+        raise ValueError("its key is not spelled as one")
     octets = b64decode(signature[1])
     if b64encode(octets).decode() != signature[1]:
         raise ValueError("its signature is not spelled as base64 spells it")
