@@ -143,7 +143,7 @@ def merge(transaction: Transaction, from_id: str, into_id: str, by: Actor) -> Me
         raise CompanyError(_gone(row))
     _active(connection, into_id)
     ended, begun = _move_items(transaction, from_id, into_id)
-    grants = _move_grants(transaction, from_id, into_id)
+    grants, granted = _move_grants(transaction, from_id, into_id)
     moved = blocks.retarget(transaction, from_id, into_id, by.name, "merged")
     update_all(connection, company, [from_id], state="merged", merged_into=into_id)
     detail = {
@@ -156,7 +156,7 @@ def merge(transaction: Transaction, from_id: str, into_id: str, by: Actor) -> Me
     touched = [
         *((company, each) for each in (from_id, into_id)),
         *((company_source, each) for each in (*ended, *begun)),
-        *((reseller_grant, each) for each in grants),
+        *((reseller_grant, each) for each in (*grants, *granted)),
         *moved.touched,
     ]
     entered = transaction.enter(
@@ -181,8 +181,10 @@ def _move_items(
     return ended, _begin(transaction, into_id, [item for item in held if item not in there])
 
 
-def _move_grants(transaction: Transaction, from_id: str, into_id: str) -> list[int]:
-    """Let whoever may send for one send for the other; return the ids of the rows changed."""
+def _move_grants(
+    transaction: Transaction, from_id: str, into_id: str
+) -> tuple[list[int], list[int]]:
+    """Let whoever may send for one send for the other; return the ids of both kinds of rows."""
     connection = transaction.connection
     live = (reseller_grant.c.ended_at.is_(None),)
     theirs = list(
@@ -200,7 +202,7 @@ def _move_grants(transaction: Transaction, from_id: str, into_id: str) -> list[i
         for each in theirs
         if each.account not in allowed
     }
-    return [*ended, *insert_all(connection, reseller_grant, list(new.values()))]
+    return ended, insert_all(connection, reseller_grant, list(new.values()))
 
 
 def survivor(connection: Connection, key: str) -> str:
