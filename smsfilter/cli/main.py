@@ -15,7 +15,8 @@ from importlib import import_module
 from smsfilter import __version__
 
 COMMANDS = (
-    *("run", "check", "explain", "reload", "top", "registry", "index", "desk", "audit", "schema"),
+    *("run", "check", "explain", "reload", "top", "registry", "index"),
+    *("desk", "company", "audit", "schema"),
     "demo",
 )
 """Modules of this folder, in the order of the help."""

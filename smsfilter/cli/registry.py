@@ -105,13 +105,14 @@ def _show(args: argparse.Namespace) -> int:
             print(json.dumps(about | plain, ensure_ascii=False))
             return 0
         print(f"# registry {version}, by {owner} at {since}: {_summary(content)}")
-        print(_as_yaml(plain), end="")
+        print(as_yaml(plain), end="")
         return 0
 
     return run_on_redis(args, work)
 
 
-def _as_yaml(plain: dict[str, Any]) -> str:
+def as_yaml(plain: dict[str, Any]) -> str:
+    """Write a registry as its file is written."""
     import yaml  # noqa: PLC0415 - start-up stays light
 
     text: str = yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=100)
