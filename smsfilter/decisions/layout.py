@@ -30,6 +30,8 @@ FOOTER_MAGIC = b"SMSFEND1"
 
 _header = Struct(">8s8s16sQIBB63s19x")
 HEADER = _header.size
+_number = Struct(">I")
+_NUMBER_AT = 40
 _footer = Struct(">8sB3xIIII4xQQQQ32s")
 FOOTER = _footer.size + 32
 record = Struct(">Q8sIIIHBB")
@@ -182,6 +184,12 @@ def read_header(octets: bytes | memoryview) -> Header:
     return Header(proxy, key_id, boot_id, opened_at, number, bool(continues))
 
 
+def number_of(octets: bytes | memoryview, at: int) -> int:
+    """The number in the header that begins at `at`."""
+    number: int = _number.unpack_from(octets, at + _NUMBER_AT)[0]
+    return number
+
+
 def pack_footer(footer: Footer) -> bytes:
     """The foot of a segment without its last field, the SHA-256."""
     end, *rest = footer
@@ -277,3 +285,27 @@ def ending(octets: bytes | memoryview) -> tuple[End, int]:
         if kind == Kind.END and how in iter(End):
             return End(how), at
     return End.OPEN, 0
+
+
+def count(octets: bytes | memoryview) -> int:
+    """How many records a sound stream has."""
+    kinds = bytes(octets[SLOT - 1 :: SLOT])
+    return sum(kinds.count(kind) for kind in VERDICTS)
+
+
+def lost(octets: bytes | memoryview) -> int:
+    """How many messages its slots of LOST declare."""
+    kinds, at, found = bytes(octets[SLOT - 1 :: SLOT]), -1, 0
+    while (at := kinds.find(Kind.LOST, at + 1)) >= 0:
+        found += record.unpack_from(octets, at * SLOT)[4]
+    return found
+
+
+def find(octets: bytes | memoryview, token: bytes) -> Iterator[int]:
+    """The slots of the records with this token, from a stream without an index."""
+    whole_stream, at = bytes(octets), 0
+    while (at := whole_stream.find(token, at)) >= 0:
+        slot, where = divmod(at, SLOT)
+        if where == 8 and whole_stream[slot * SLOT + SLOT - 1] in VERDICTS:
+            yield slot
+        at += 1

@@ -7,7 +7,6 @@ compared only to say where a proxy's records begin.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 from smsfilter.decisions.layout import End, Footer, Header
@@ -80,6 +79,8 @@ class Expected(NamedTuple):
     proxy: str
     since: int = 0
     """When it was first in service, in µs: before that it owes no records."""
+    known_until: int | None = None
+    """When its records were copied, in µs; None = they are read where it writes them."""
 
 
 class Gap(NamedTuple):
@@ -117,15 +118,14 @@ def _of_chain(owner: Expected, chain: list[Manifest], since: int, until: int) ->
         return
     if chain[0].since > begins:
         yield Gap(owner.proxy, begins, chain[0].since, "its records begin later")
-    yield from _within(chain[0], chain[0].since, chain[1].since if len(chain) > 1 else until)
-    for before, after in pairwise(chain):
-        if why := _broken(before, after):
-            yield Gap(owner.proxy, before.until, after.since, why)
-    known_again = [after.since for after in chain[2:]] + [until]
-    for (before, one), again in zip(pairwise(chain), known_again, strict=True):
-        yield from _within(one, before.until, again)
-    if chain[-1].until < until:
-        yield Gap(owner.proxy, chain[-1].until, until, "its records do not go further yet")
+    for n, one in enumerate(chain):
+        before = chain[n - 1] if n else None
+        known_again = chain[n + 1].since if n + 1 < len(chain) else until
+        if before is not None and (why := _broken(before, one)):
+            yield Gap(owner.proxy, before.until, one.since, why)
+        yield from _within(one, before.until if before else one.since, known_again)
+    if owner.known_until is not None and owner.known_until < until:
+        yield Gap(owner.proxy, owner.known_until, until, "its records were copied before that")
 
 
 def _within(one: Manifest, lost_since: int, known_again: int) -> Iterator[Gap]:

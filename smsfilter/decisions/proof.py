@@ -6,7 +6,7 @@ to go by does time count, and then it makes doubt and not a finding. Pure: recor
 are arguments.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -97,11 +97,16 @@ def prove(
     manifests: Iterable[Manifest],
     expected: Iterable[Expected],
     until: int,
+    *,
+    known: Iterable[Manifest] = (),
 ) -> Proof:
     """Judge a pair by all `records` of its customer, of all proxies; `until` in µs.
 
-    `manifests` are of all segments that there are, `expected` the proxies that must have some.
+    `manifests` are of all segments that there are, `expected` the proxies that must have some,
+    `known` manifests that were seen before: a segment that is gone, or another one now, is a gap
+    as well, also at the end of a chain.
     """
+    there = list(manifests)
     mine = sorted(one for one in records if pair.names(one))
     forwarded = [(_standing(one, pair), one) for one in mine if one.kind in _FORWARDED]
     return Proof(
@@ -112,7 +117,10 @@ def prove(
         tuple(one for one in mine if one.kind in _REFUSED and _is_later(one, pair)),
         tuple(one for standing, one in forwarded if standing is _Standing.BEFORE),
         tuple(one for one in mine if one.kind is Kind.RECEIPT and one.at >= pair.created_at),
-        tuple(gaps(manifests, tuple(expected), pair.created_at, until)),
+        (
+            *gaps(there, tuple(expected), pair.created_at, until),
+            *_gone(there, known, pair.created_at),
+        ),
     )
 
 
@@ -131,6 +139,18 @@ def _standing(one: Decided, pair: Pair) -> _Standing:
     if unsure and one.at >= pair.created_at - CLOCKS_APART_US:
         return _Standing.UNKNOWN
     return _Standing.BEFORE
+
+
+def _gone(there: list[Manifest], known: Iterable[Manifest], since: int) -> Iterator[Gap]:
+    found = {one.id: one for one in there}
+    for one in known:
+        now = found.get(one.id)
+        if one.until < since - CLOCKS_APART_US:
+            continue
+        if now is None:
+            yield Gap(one.proxy, one.since, one.until, f"segment {one.number} is gone")
+        elif now.closed and one.closed and now.sha256 != one.sha256:
+            yield Gap(one.proxy, one.since, one.until, f"segment {one.number} is another one now")
 
 
 def _is_later(one: Decided, pair: Pair) -> bool:

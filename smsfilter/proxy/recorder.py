@@ -31,7 +31,7 @@ from smsfilter.proxy.book import Book
 from smsfilter.proxy.session import Session
 from smsfilter.rules.judge import Judge
 from smsfilter.smpp.receipt import Receipt
-from smsfilter.store import closing, segments
+from smsfilter.store import closing, segments, shelves
 from smsfilter.store.record_key import record_key
 from smsfilter.store.segments import SegmentFile
 
@@ -98,7 +98,8 @@ class Recorder:
         self._gap_before = False
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._keeper: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._stack = contextlib.ExitStack()
 
@@ -144,6 +145,8 @@ class Recorder:
             return False
         self._metrics.records += count
         self._metrics.record_octets += len(octets)
+        if segment.wants_room and not self._short:
+            self._wake.set()
         return True
 
     def _without(self, count: int) -> bool:
@@ -160,7 +163,7 @@ class Recorder:
         """Write no more to the file in use."""
         self._leave(end)
         self._metrics.recording = False
-        self._say("records_unwritable", error)
+        self._say_once("records_unwritable", error)
         self._wake.set()
 
     def _leave(self, end: End) -> None:
@@ -169,7 +172,7 @@ class Recorder:
             self._given_up.append((self._volume.file, end))
         self._volume = None
 
-    def _say(self, event: str, error: OSError) -> None:
+    def _say_once(self, event: str, error: OSError) -> None:
         """Say what lasts when it begins."""
         why = str(error)
         if self._said != why:
@@ -183,13 +186,14 @@ class Recorder:
         await self._off_loop(self._enter)
         await self._open()
         self._begin_closing()
-        self._tasks.append(asyncio.create_task(self._keep(), name="records"))
+        self._keeper = asyncio.create_task(self._keep(), name="records")
 
     async def stop(self) -> None:
         """End the segment in order, and close it if that is quick; else the next start does."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stopping = True  # not cancelled: what it is at with a file has to be finished
+        self._wake.set()
+        if self._keeper is not None:
+            await self._keeper
         self._leave(End.ORDERLY)
         await self._end_given_up()
         if self._loss.count:
@@ -214,7 +218,7 @@ class Recorder:
     # --- each second
 
     async def _keep(self) -> None:
-        while True:
+        while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._wake.wait()
@@ -254,7 +258,7 @@ class Recorder:
                 self._written_again(segment, 0)
         except OSError as error:
             self._short = True
-            self._say("records_short", error)
+            self._say_once("records_short", error)
 
     async def _open(self) -> None:
         """Open the next segment and go over to it; what was lost stands first in it."""
@@ -262,7 +266,7 @@ class Recorder:
             segment = await self._off_loop(self._opened)
         except OSError as error:
             self._metrics.recording = False
-            self._say("records_unwritable", error)
+            self._say_once("records_unwritable", error)
             return
         self._leave(End.ORDERLY)
         self._volume = Volume(segment, Book(self._tokens, self.country_code), now_us())
@@ -322,7 +326,7 @@ class Recorder:
             try:
                 await self._off_loop(partial(segment.end, end, now_us()))
             except OSError as error:
-                self._say("records_unwritable", error)
+                self._say_once("records_unwritable", error)
 
     def _begin_closing(self) -> None:
         if self._closing is None or self._closing.done():
@@ -331,18 +335,23 @@ class Recorder:
     async def _close(self) -> None:
         try:
             self._tell_closed(await self._off_loop(self._close_small))
-            if segments.numbered(self._folder, "ended"):
-                await self._close_large()
+            while await self._off_loop(self._is_work_left) and await self._close_large():
+                pass
             before = now_us() - int(self._config.keep.total_seconds() * 1e6)
             for number in await self._off_loop(partial(segments.retire, self._folder, before)):
                 log.get().info("segment_removed", number=number)
+            await self._off_loop(partial(shelves.clear, self._folder))
         except OSError as error:
             log.get().error("segment_not_closed", why=str(error))
+
+    def _is_work_left(self) -> bool:
+        """Whether there is a large segment to close, or a shelf to fill."""
+        return bool(segments.numbers(self._folder)["ended"] or shelves.due(self._folder))
 
     def _close_small(self) -> list[Manifest]:
         return closing.close_ended(self._folder, CLOSED_HERE_MOST)
 
-    async def _close_large(self) -> None:
+    async def _close_large(self) -> bool:
         """Have another process close them, as it would take the event loop's time here."""
         command = (sys.executable, "-m", "smsfilter.store.closing", str(self._folder))
         pipe = asyncio.subprocess.PIPE
@@ -358,6 +367,7 @@ class Recorder:
             log.get().info("segment_closed", **json.loads(line))
         if process.returncode:
             log.get().error("segment_not_closed", why=wrong.decode(errors="replace")[-500:].strip())
+        return process.returncode == 0
 
     def _tell_closed(self, closed: list[Manifest]) -> None:
         for manifest in closed:

@@ -2,7 +2,8 @@
 
 To sort a full segment takes seconds, so that is for a process of its own at the lowest priority:
 `python -m smsfilter.store.closing FOLDER` closes what has an end and prints a line of JSON for
-each. It can die at any time: what it did not finish is done again by the next one.
+each, and fills the shelves. It can die at any time: what it did not finish is done again by the
+next one.
 """
 
 import contextlib
@@ -14,9 +15,10 @@ import sys
 from pathlib import Path
 
 from smsfilter.decisions import layout
-from smsfilter.decisions.layout import HEADER, NOBODY, SLOT, DamagedError, End, Footer, Kind
+from smsfilter.decisions.layout import HEADER, SLOT, DamagedError, End
 from smsfilter.decisions.manifest import FIRST, Manifest, closed
-from smsfilter.store import segments
+from smsfilter.decisions.sums import sum_up
+from smsfilter.store import segments, shelves
 
 CLOSING_LOCK = "closing.lock"
 
@@ -25,7 +27,8 @@ def close_ended(folder: Path, most: int | None = None) -> list[Manifest]:
     """Close the segments that have an end, in order; stops at one of more than `most` octets."""
     found = []
     with segments.locked(folder, CLOSING_LOCK, wait=True):
-        for number, path in segments.numbered(folder, "ended"):
+        for number in segments.numbers(folder)["ended"]:
+            path = segments.path_of(folder, number, "ended")
             if most is not None and path.stat().st_size > most:
                 break
             try:
@@ -38,7 +41,7 @@ def close_ended(folder: Path, most: int | None = None) -> list[Manifest]:
 def _hash_of(folder: Path, number: int) -> bytes:
     """The hash that a closed segment states of itself."""
     try:
-        with (folder / f"{number:010d}.seg").open("rb") as file:
+        with segments.path_of(folder, number, "seg").open("rb") as file:
             file.seek(-len(FIRST), os.SEEK_END)
             return file.read()
     except OSError:
@@ -56,7 +59,7 @@ def _close(path: Path, prev: bytes) -> Manifest:
                 how, until = layout.ending(stream)
                 if how is End.OPEN:
                     raise DamagedError("it has lost its end")
-                index, footer = _summed_up(stream, how, header.opened_at, until, prev)
+                index, footer = sum_up(stream, how, header.opened_at, until, prev)
                 names = b"".join(map(layout.name_slots, layout.names(stream)))
             digest = hashlib.sha256(view[:end])
         foot = layout.pack_footer(footer._replace(names=len(names) // SLOT))
@@ -74,44 +77,14 @@ def _close(path: Path, prev: bytes) -> Manifest:
     return closed(header, footer, digest.digest())
 
 
-def _summed_up(
-    stream: memoryview, how: End, since: int, until: int, prev: bytes
-) -> tuple[bytes, Footer]:
-    """The index of a stream and its footer, but for the names.
-
-    By the first octet of the token first: many short sorts are faster than a long one, and take
-    a fifth of its memory.
-    """
-    buckets = [bytearray() for _ in range(256)]
-    pack, verdicts = layout.entry.pack, layout.VERDICTS
-    count, lost, seqs = 0, 0, set[int]()
-    for slot, (_, token, _, _, seq, _, _, kind) in enumerate(layout.record.iter_unpack(stream)):
-        if kind in verdicts:
-            count += 1
-            if kind != Kind.RECEIPT:
-                seqs.add(seq)
-            if token != NOBODY:
-                buckets[token[0]] += pack(token, slot)
-        elif kind == Kind.LOST:
-            lost += seq
-    seqs.discard(0)
-    width = layout.entry.size
-    index = b"".join(
-        entry
-        for bucket in buckets
-        for entry in sorted(bytes(bucket[at : at + width]) for at in range(0, len(bucket), width))
-    )
-    least, most = (min(seqs), max(seqs)) if seqs else (0, 0)
-    footer = Footer(how, len(index) // width, 0, least, most, count, lost, since, until, prev)
-    return index, footer
-
-
 def main() -> int:
     """Close what has an end in the folder that the command line names."""
     os.nice(19)
     try:
         for manifest in close_ended(Path(sys.argv[1])):
             print(json.dumps({"number": manifest.number, "records": manifest.records}))
+        with segments.locked(Path(sys.argv[1]), CLOSING_LOCK, wait=True):
+            shelves.fill(Path(sys.argv[1]))
     except OSError as error:
         print(error, file=sys.stderr)
         return 1

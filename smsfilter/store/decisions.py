@@ -5,10 +5,8 @@ index, one that is open from its beginning to its end. Everything is read throug
 is taken at its word unless `verify` is asked for: that reads all of it.
 """
 
+import contextlib
 import hashlib
-import mmap
-import os
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +19,6 @@ from smsfilter.decisions import layout, manifest
 from smsfilter.decisions.layout import (
     FOOTER,
     HEADER,
-    NOBODY,
     SLOT,
     DamagedError,
     Footer,
@@ -31,8 +28,10 @@ from smsfilter.decisions.layout import (
 )
 from smsfilter.decisions.manifest import Expected, Manifest
 from smsfilter.decisions.proof import Decided, Pair, Proof, prove
+from smsfilter.decisions.shelf import Index, Shelf
+from smsfilter.decisions.sums import sum_up
 from smsfilter.decisions.tokens import Tokens
-from smsfilter.store import segments
+from smsfilter.store import segments, shelves
 
 _FORWARDED = frozenset({Kind.FORWARD, Kind.UNCHECKED})
 _REFUSED = frozenset({Kind.REFUSED, Kind.PUT_OFF})
@@ -60,33 +59,31 @@ class Segment:
         self._view = view
         self.header = layout.read_header(view)
         self.footer: Footer | None = None
+        self._index: Index | None = None
         if is_closed:
             self.footer, digest = layout.read_footer(view)
-            self._index_at = layout.index_at(self.footer, len(view))
-            if self._index_at < HEADER or (self._index_at - HEADER) % SLOT:
+            at = layout.index_at(self.footer, len(view))
+            if at < HEADER or (at - HEADER) % SLOT:
                 raise DamagedError("its parts do not fit into it")
-            self.stream = view[HEADER : self._index_at]
+            self.stream = view[HEADER:at]
+            self._index = Index(view[at : at + self.footer.indexed * layout.entry.size])
             self.manifest = manifest.closed(self.header, self.footer, digest)
         else:
             self.stream = view[HEADER : HEADER + layout.whole(view[HEADER:])]
             self.manifest = self._so_far(read_at)
 
     def _so_far(self, read_at: int) -> Manifest:
-        """The manifest of an open segment."""
+        """The manifest of a segment that is not closed; without its seqs."""
         end, until = layout.ending(self.stream)
-        stream = list(layout.slots(self.stream))
-        found = [one for one in stream if one.kind in layout.VERDICTS]
-        seqs = {one.seq for one in found if one.kind != Kind.RECEIPT} - {0}
-        lost = sum(one.seq for one in stream if one.kind == Kind.LOST)
         since = self.header.opened_at
         footer = Footer(
             end,
             indexed=0,
             names=0,
-            seq_least=min(seqs, default=0),
-            seq_most=max(seqs, default=0),
-            records=len(found),
-            lost=lost,
+            seq_least=0,
+            seq_most=0,
+            records=layout.count(self.stream),
+            lost=layout.lost(self.stream),
             since=since,
             until=until or max(read_at, since),
             prev=b"",
@@ -104,26 +101,14 @@ class Segment:
 
     def slots_of(self, token: bytes) -> Iterator[tuple[int, Record]]:
         """The records with this token, in the order in which they were written."""
-        if self.footer is None:
-            for slot, one in layout.records(self.stream):
-                if one.token == token:
-                    yield slot, one
-            return
-        first = bisect_left(range(self.footer.indexed), token, key=self._token_at)
-        for place in range(first, self.footer.indexed):
-            found, slot = layout.entry.unpack_from(self._view, self._entry_at(place))
-            if found != token:
-                return
+        if self._index is not None:
+            found: Iterable[int] = self._index.of(token)
+        else:
+            found = layout.find(self.stream, token)
+        for slot in found:
             if slot >= len(self.stream) // SLOT:
                 raise DamagedError("its index points past its records")
             yield slot, Record(*layout.record.unpack_from(self.stream, slot * SLOT))
-
-    def _entry_at(self, place: int) -> int:
-        return self._index_at + place * layout.entry.size
-
-    def _token_at(self, place: int) -> bytes:
-        at = self._entry_at(place)
-        return bytes(self._view[at : at + len(NOBODY)])
 
     def told(self, slot: int, one: Record) -> Decided:
         """A record with its names."""
@@ -169,14 +154,11 @@ class Segment:
             raise DamagedError("its hash is not the one that it states")
         if layout.whole(self.stream) != len(self.stream):
             raise DamagedError("its stream is not sound")
-        expected, records = [], 0
-        for slot, one in layout.records(self.stream):
-            records += 1
-            if one.token != NOBODY:
-                expected.append((one.token, slot))
-        index = self._view[self._index_at : self._entry_at(footer.indexed)]
-        if sorted(expected) != list(layout.entry.iter_unpack(index)) or records != footer.records:
-            raise DamagedError("its index does not agree with its records")
+        how, until = layout.ending(self.stream)
+        index, summed = sum_up(self.stream, how, self.header.opened_at, until, footer.prev)
+        at = HEADER + len(self.stream)
+        if self._view[at : at + len(index)] != index or summed != footer._replace(names=0):
+            raise DamagedError("its index or its footer does not agree with its records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +178,6 @@ class Folder:
         """Up to when its open segment is known, in µs."""
         return now if self.copied_at is None else self.copied_at
 
-    def files(self) -> list[Path]:
-        """Its segments by number, each in the last state of its life."""
-        found: dict[int, Path] = {}
-        for suffix in segments.SUFFIXES[1:]:
-            found |= dict(segments.numbered(self.path, suffix))
-        return [path for _, path in sorted(found.items())]
-
 
 def open_segment(path: Path, read_at: int) -> Segment:
     """Open a segment, or what has become of it meanwhile. Raises DamagedError, OSError.
@@ -212,13 +187,8 @@ def open_segment(path: Path, read_at: int) -> Segment:
     at = segments.SUFFIXES.index(path.suffix[1:])
     for suffix in segments.SUFFIXES[at:]:
         try:
-            with path.with_suffix(f".{suffix}").open("rb") as file:
-                if suffix != "seg":
-                    view = memoryview(file.read())
-                elif os.fstat(file.fileno()).st_size:
-                    view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-                else:
-                    raise DamagedError("it is empty")
+            where = path.with_suffix(f".{suffix}")
+            view = shelves.mapped(where) if suffix == "seg" else memoryview(where.read_bytes())
         except FileNotFoundError:
             continue
         return Segment(view, is_closed=suffix == "seg", read_at=read_at)
@@ -239,66 +209,111 @@ class Records:
         self.folders = tuple(folders)
         self.damaged: dict[Path, str] = {}
         self._verify = verify
+        self._verified: set[Path] = set()
+        self._shelves: dict[Path, dict[int, Shelf]] = {}
+        self._loose: dict[Path, dict[int, str]] = {}
+        for folder in self.folders:
+            self._list(folder)
+
+    def _list(self, folder: Folder) -> None:
+        """See which segments there are, and which of them stand on a shelf that can be used."""
+        numbers = segments.numbers(folder.path)
+        found = {n: suffix for suffix in segments.SUFFIXES[1:] for n in numbers[suffix]}
+        shelved: dict[int, Shelf] = {}
+        for first in () if self._verify else numbers[segments.SHELF]:
+            with contextlib.suppress(DamagedError, OSError):
+                path = segments.path_of(folder.path, first, segments.SHELF)
+                shelf = shelves.read(path, folder.tokens.id)
+                shelved |= {n: shelf for n in shelf.numbers() if found.get(n) == "seg"}
+        self._shelves[folder.path] = shelved
+        self._loose[folder.path] = {n: found[n] for n in sorted(found.keys() - shelved.keys())}
+
+    def _open(self, folder: Folder, number: int, suffix: str) -> Segment | None:
+        """A segment, where it is not damaged."""
+        path = segments.path_of(folder.path, number, suffix)
+        if path in self.damaged:
+            return None
+        try:
+            found = open_segment(path, folder.until(self.now))
+            if found.header.key_id != folder.tokens.id:
+                raise DamagedError("its tokens are made with another key")
+            if self._verify and path not in self._verified:
+                found.verify()
+                self._verified.add(path)
+        except (DamagedError, OSError) as error:
+            self.damaged[path] = str(error)
+            return None
+        return found
 
     def segments(self, folder: Folder) -> Iterator[Segment]:
-        """The segments of a folder, by number, less the damaged ones."""
-        for path in folder.files():
-            if path in self.damaged:
-                continue
-            try:
-                found = open_segment(path, folder.until(self.now))
-                if self._verify:
-                    found.verify()
-                if found.header.key_id != folder.tokens.id:
-                    raise DamagedError("its tokens are made with another key")
-            except (DamagedError, OSError) as error:
-                self.damaged[path] = str(error)
-            else:
-                yield found
+        """The segments of a folder, less the damaged ones."""
+        shelved = dict.fromkeys(self._shelves[folder.path], "seg")
+        for number, suffix in (shelved | self._loose[folder.path]).items():
+            segment = self._open(folder, number, suffix)
+            if segment is not None:
+                yield segment
 
     def manifests(self) -> list[Manifest]:
-        """What is known of all segments."""
-        return [one.manifest for folder in self.folders for one in self.segments(folder)]
+        """What is known of all segments, less the damaged ones."""
+        found = []
+        for folder in self.folders:
+            shelved = self._shelves[folder.path]
+            for shelf in set(shelved.values()):
+                found += [one for one in shelf.manifests() if self._is_sound(folder, one)]
+            loose = (self._open(folder, *both) for both in self._loose[folder.path].items())
+            found += [segment.manifest for segment in loose if segment is not None]
+        return found
+
+    def _is_sound(self, folder: Folder, one: Manifest) -> bool:
+        path = segments.path_of(folder.path, one.number, "seg")
+        return one.number in self._shelves[folder.path] and path not in self.damaged
 
     def of(self, digits: str, since: int = 0) -> list[Decided]:
         """All that was decided about a customer since then, in µs; `digits` as in E.164."""
-        return [one for _, found in self._read(digits, since) for one in found]
+        found: list[Decided] = []
+        for folder in self.folders:
+            token = folder.tokens(digits.encode("ascii"))
+            for segment in self._having(folder, token):
+                if segment.manifest.until >= since:
+                    found += [segment.told(*one) for one in segment.slots_of(token)]
+        return [one for one in found if one.at >= since]
 
     def forwards(self, digits: str, since: int = 0) -> list[Decided]:
         """What was forwarded to a customer since then, in µs."""
         return [one for one in self.of(digits, since) if one.kind in _FORWARDED]
 
-    def _read(self, digits: str, since: int) -> Iterator[tuple[Manifest, list[Decided]]]:
-        for folder in self.folders:
-            token = folder.tokens(digits.encode("ascii"))
-            for segment in self.segments(folder):
-                found = []
-                if segment.manifest.until >= since:
-                    found = [segment.told(*one) for one in segment.slots_of(token)]
-                yield segment.manifest, [one for one in found if one.at >= since]
+    def _having(self, folder: Folder, token: bytes) -> Iterator[Segment]:
+        """The segments that may have this token."""
+        shelved = self._shelves[folder.path]
+        numbers = (n for shelf in set(shelved.values()) for n in shelf.segments_of(token))
+        wanted = dict.fromkeys(sorted(n for n in numbers if n in shelved), "seg")
+        for number, suffix in (wanted | self._loose[folder.path]).items():
+            segment = self._open(folder, number, suffix)
+            if segment is not None:
+                yield segment
 
     def prove(
         self,
         digits: str,
         companies: Collection[str],
         sources: Collection[str],
+        *,
         changed_seq: int,
         created_at: int,
+        known: Iterable[Manifest] = (),
     ) -> Proof:
         """What there is of a block: of the customer `digits`, set at `created_at` (µs).
 
         `companies` are ids, `sources` as the blocks of the index have them, without `source:`;
-        `changed_seq` is the seq with which the block came to the index.
+        `changed_seq` is the seq with which the block came to the index; `known` are manifests that
+        were imported before.
         """
-        manifests, decided = [], []
-        for one, found in self._read(digits, 0):
-            manifests.append(one)
-            decided += found
+        decided = self.of(digits)
         told = {folder.tokens.handset(source) for folder in self.folders for source in sources}
         pair = Pair(frozenset(companies), frozenset(told.union(sources)), changed_seq, created_at)
         expected = [
-            Expected(folder.proxy, folder.in_service_since)
+            Expected(folder.proxy, folder.in_service_since, folder.copied_at)
             for folder in self.folders
             if folder.proxy
         ]
-        return prove(pair, decided, manifests, expected, self.now)
+        return prove(pair, decided, self.manifests(), expected, self.now, known=known)

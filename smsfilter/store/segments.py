@@ -20,12 +20,14 @@ from typing import NamedTuple
 from smsfilter.decisions import layout
 from smsfilter.decisions.layout import HEADER, SLOT, DamagedError, End, Header
 
-ROOM = 1 << 20
+ROOM = 4 << 20
 """Octets that are set aside on disk ahead of the writer: so a full disk is met in time."""
 RESERVE = 256 << 10
 """What must be left of them for the next batch: twice the records that one can have."""
 SUFFIXES = ("damaged", "open", "ended", "seg")
 """Of the files of a segment, in the order of its life."""
+SHELF = "shelf"
+"""Of the files that say which of many segments has what."""
 UNRECORDED = "unrecorded"
 """A file that is there while decisions are made without a record, and that outlives a crash."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -41,7 +43,7 @@ class SegmentFile:
 
     def __init__(self, folder: Path, header: Header) -> None:
         self.number = header.number
-        self.path = folder / f"{header.number:010d}.open"
+        self.path = path_of(folder, header.number, "open")
         self.size = HEADER
         self._room = 0
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
@@ -62,9 +64,14 @@ class SegmentFile:
         """Whether the next batch may find no room."""
         return self._room - self.size < RESERVE
 
+    @property
+    def wants_room(self) -> bool:
+        """Whether half of it is used."""
+        return self._room - self.size <= ROOM // 2
+
     def make_room(self) -> None:
         """Set room aside, where less than half of it is left."""
-        if self._room - self.size > ROOM // 2:
+        if not self.wants_room:
             return
         end = self.size + ROOM
         try:
@@ -158,15 +165,27 @@ def locked(folder: Path, name: str, *, wait: bool) -> Iterator[None]:
         os.close(fd)
 
 
-def numbered(folder: Path, suffix: str) -> list[tuple[int, Path]]:
-    """The segments of a folder with this suffix, by number."""
-    found = [(path.stem, path) for path in folder.glob(f"*.{suffix}")]
-    return sorted((int(stem), path) for stem, path in found if stem.isascii() and stem.isdigit())
+def path_of(folder: Path, number: int, suffix: str) -> Path:
+    """Where a segment stands in one state of its life."""
+    return folder / f"{number:010d}.{suffix}"
+
+
+def numbers(folder: Path) -> dict[str, list[int]]:
+    """The segments of a folder: numbers in order, by suffix. Raises OSError."""
+    found: dict[str, list[int]] = {suffix: [] for suffix in (*SUFFIXES, SHELF)}
+    for name in os.listdir(folder):
+        stem, _, suffix = name.partition(".")
+        if suffix in found and stem.isascii() and stem.isdigit():
+            found[suffix].append(int(stem))
+    for those in found.values():
+        those.sort()
+    return found
 
 
 def last_number(folder: Path) -> int:
     """The number of the last segment; 0 where there is none."""
-    return max((n for suffix in SUFFIXES for n, _ in numbered(folder, suffix)), default=0)
+    found = numbers(folder)
+    return max((found[suffix][-1] for suffix in SUFFIXES if found[suffix]), default=0)
 
 
 # --- after a crash
@@ -188,7 +207,8 @@ def recover(folder: Path, boot: bytes) -> list[Recovered]:
     whole slots are all there were; of another run some may be missing.
     """
     found = []
-    for number, path in numbered(folder, "open"):
+    for number in numbers(folder)["open"]:
+        path = path_of(folder, number, "open")
         try:
             recovered = _recover(number, path, boot)
         except DamagedError as error:  # it died before it had written the header
@@ -229,7 +249,8 @@ def retire(folder: Path, before: int) -> list[int]:
     From the oldest on, so that what is left is a chain without a hole.
     """
     removed = []
-    for number, path in numbered(folder, "seg"):
+    for number in numbers(folder)["seg"]:
+        path = path_of(folder, number, "seg")
         try:
             with path.open("rb") as file:
                 file.seek(-layout.FOOTER, os.SEEK_END)
