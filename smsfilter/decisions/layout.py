@@ -22,6 +22,8 @@ SLOT = 32
 NOBODY = bytes(8)
 """The token where the destination cannot be read, or was not looked at."""
 SEQ_MOST = 0xFFFFFFFF
+OCTETS_KEPT = 56
+"""What a message takes on disk: a slot, its entry in the segment's index, and one on the shelf."""
 NAME_MOST = 2000
 """Octets of a name that are kept: more than any that the registry allows."""
 

@@ -31,11 +31,12 @@ from smsfilter.proxy.book import Book
 from smsfilter.proxy.session import Session
 from smsfilter.rules.judge import Judge
 from smsfilter.smpp.receipt import Receipt
-from smsfilter.store import closing, segments, shelves
-from smsfilter.store.record_key import record_key
+from smsfilter.store import closing, keyfiles, segments, shelves
 from smsfilter.store.segments import SegmentFile
 
 FOLDER = "decisions"
+KEY_FILE = Path("keys") / "decisions.key"
+"""The key of the tokens, one for each host: with it and the records every number can be tried."""
 LOOK_EVERY_S = 1.0
 FULL = 64 << 20
 """Octets at which a segment is full."""
@@ -182,7 +183,7 @@ class Recorder:
     # --- start and stop
 
     async def start(self) -> None:
-        """Open a segment. Raises OSError where the key or the folder cannot be used at all."""
+        """Open a segment. Raises OSError, KeyFileError where folder or key are of no use."""
         await self._off_loop(self._enter)
         await self._open()
         self._begin_closing()
@@ -209,7 +210,9 @@ class Recorder:
     def _enter(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._stack.enter_context(segments.locked(self._folder, "lock", wait=False))
-        self._tokens = Tokens(record_key(self._state_dir))
+        path = self._state_dir / KEY_FILE
+        keyfiles.make(path)
+        self._tokens = Tokens(keyfiles.read(path))
         self._boot = segments.boot_id()
 
     async def _off_loop(self, work: Callable[[], _T]) -> _T:

@@ -22,7 +22,6 @@ from smsfilter.decisions.shelf import SEGMENTS
 from smsfilter.decisions.tokens import Tokens
 from smsfilter.store import closing, segments, shelves
 from smsfilter.store.decisions import Folder, Records, open_segment
-from smsfilter.store.record_key import KEY_FILE, KeyRefusedError, read_key, record_key
 from smsfilter.store.segments import InUseError, SegmentFile
 
 TOKENS = Tokens(b"k" * 32)
@@ -426,30 +425,3 @@ def test_a_process_of_its_own_closes_and_fills(tmp_path: Path) -> None:
     }
     missing = subprocess.run([*command[:-1], str(tmp_path / "x")], capture_output=True, check=False)
     assert missing.returncode == 1
-
-
-# the key
-
-
-def test_a_key_is_made_once_and_is_the_owners_alone(tmp_path: Path) -> None:
-    key = record_key(tmp_path)
-    path = tmp_path / KEY_FILE
-    assert len(key) == 32
-    assert record_key(tmp_path) == key == read_key(path)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    record_key(tmp_path)
-    (tmp_path / KEY_FILE).chmod(0o640)
-    with pytest.raises(KeyRefusedError, match="chmod 600"):
-        record_key(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "xyz", "00" * 31, "00" * 33])
-def test_what_is_no_key(tmp_path: Path, text: str) -> None:
-    record_key(tmp_path)
-    (tmp_path / KEY_FILE).write_text(text)
-    with pytest.raises(KeyRefusedError, match="holds no key"):
-        record_key(tmp_path)

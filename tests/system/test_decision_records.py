@@ -12,8 +12,9 @@ import pytest
 from smsfilter.decisions.layout import End, Kind
 from smsfilter.decisions.proof import Proof, Result
 from smsfilter.decisions.tokens import Tokens
+from smsfilter.proxy.recorder import KEY_FILE
+from smsfilter.store import keyfiles
 from smsfilter.store.decisions import Folder, Records
-from smsfilter.store.record_key import KEY_FILE, read_key
 from tests.conftest import MakeRedis, MakeSite
 from tests.fakes import wire
 from tests.fakes.calm import customer
@@ -28,7 +29,7 @@ EPOCH = "index:epoch"
 
 def folder_of(site: Site) -> Folder:
     state = site.directory / "state"
-    return Folder(state / "decisions", Tokens(read_key(state / KEY_FILE)), "p1")
+    return Folder(state / "decisions", Tokens(keyfiles.read(state / KEY_FILE)), "p1")
 
 
 def records(site: Site, *, verify: bool = False) -> Records:

@@ -16,15 +16,14 @@ from smsfilter.metrics import Metrics
 from smsfilter.proxy import recorder as module
 from smsfilter.proxy.batch import Batch, Judged, Passed
 from smsfilter.proxy.limits import Allowances
-from smsfilter.proxy.recorder import FOLDER, Recorder
+from smsfilter.proxy.recorder import FOLDER, KEY_FILE, Recorder
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.senders import Registry, RegistryFile
 from smsfilter.rules.verdict import Kind as Verdict
 from smsfilter.rules.verdict import Reason
-from smsfilter.store import segments
+from smsfilter.store import keyfiles, segments
 from smsfilter.store.decisions import Folder, Records
-from smsfilter.store.record_key import KEY_FILE, read_key
 from smsfilter.store.segments import SegmentFile
 
 NOW = 1_795_000_000.0
@@ -57,7 +56,7 @@ class Bench:
         self.recorder = Recorder(chosen, state_dir, self.metrics, "86")
 
     def records(self) -> Records:
-        tokens = Tokens(read_key(self.state_dir / KEY_FILE))
+        tokens = Tokens(keyfiles.read(self.state_dir / KEY_FILE))
         return Records([Folder(self.state_dir / FOLDER, tokens, "p1")], verify=True)
 
     def suffixes(self) -> dict[str, int]:
