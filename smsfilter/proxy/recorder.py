@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import NamedTuple, TypeVar
 
 from smsfilter import log
@@ -92,6 +92,7 @@ class Recorder:
         self._tokens = Tokens(bytes(KEY))
         self._boot = b""
         self._short = False
+        self._sync_due = 0.0
         self._loss = Loss()
         self._given_up: list[tuple[SegmentFile, End]] = []
         self._said = ""
@@ -236,6 +237,7 @@ class Recorder:
         if volume is None:
             await self._open()
         else:
+            await self._make_room(volume.file)
             await self._sync(volume.file)
             size = volume.file.size
             is_old = size > HEADER and now_us() - volume.opened_at >= OLD_US
@@ -246,6 +248,10 @@ class Recorder:
             self._begin_closing()
 
     async def _sync(self, segment: SegmentFile) -> None:
+        """Once a second; a wake-up between is for room alone."""
+        if monotonic() < self._sync_due:
+            return
+        self._sync_due = monotonic() + LOOK_EVERY_S
         try:
             await self._off_loop(segment.sync)
         except OSError as error:
@@ -253,7 +259,8 @@ class Recorder:
             if self._volume and self._volume.file is segment:  # what of it is on disk, nobody knows
                 self._give_up(End.UNCLEAN, error)
                 await self._open()
-            return
+
+    async def _make_room(self, segment: SegmentFile) -> None:
         try:
             await self._off_loop(segment.make_room)
             if self._short:

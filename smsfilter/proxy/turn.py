@@ -64,19 +64,19 @@ class Turn(Scan):
         """Pass those of a plain run that nobody has blocked; their sequence_numbers."""
         spans, clean = run.spans, run.route.clean
         mine = replies[run.first : run.first + len(spans)]
-        if mine.count(clean) == len(spans):
-            whole = cast("list[bytes]", run.destinations)  # a plain run has no list among them
-            batch.passed.append(Passed(run.route.line, whole))
-            return [span[4] for span in spans]
-        numbers: list[int] = []
-        customers: list[bytes] = []
-        for span, to, reply in zip(spans, run.destinations, mine, strict=True):
-            readings = () if to is None else (to,)
-            if reply == clean:
-                customers += readings
-                numbers.append(span[4])
-            elif self._passes(run, span, readings, reply, granted=granted, batch=batch):
-                numbers.append(span[4])
+        numbers = [span[4] for span in spans]
+        customers = cast("list[bytes]", run.destinations)  # a plain run has no list among them
+        if mine.count(clean) != len(spans):
+            customers = customers.copy()
+            odd = [place for place, reply in enumerate(mine) if reply != clean]
+            passes = [
+                self._passes(run, spans[n], (customers[n],), mine[n], granted=granted, batch=batch)
+                for n in odd
+            ]
+            for place, passed in zip(reversed(odd), reversed(passes), strict=True):
+                del customers[place]  # it is on record by itself
+                if not passed:
+                    del numbers[place]
         batch.passed.append(Passed(run.route.line, customers))
         return numbers
 

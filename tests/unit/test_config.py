@@ -8,10 +8,10 @@ import pytest
 
 from smsfilter.config import (
     Config,
-    DecisionsConfig,
-    LogConfig,
     ConfigError,
+    DecisionsConfig,
     Limits,
+    LogConfig,
     Timeouts,
     load,
     load_config,
