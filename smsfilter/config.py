@@ -8,6 +8,7 @@ that only the desk reads are in deskconfig.py; `desk_problems` is its verdict on
 
 import os
 import re
+import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -167,6 +168,25 @@ class LogConfig(Section):
     )
 
 
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).strip("._-")[:63] or "proxy"
+
+
+class DecisionsConfig(Section):
+    """The records of every verdict, under `state_dir/decisions`."""
+
+    record: bool = Field(True, description="whether verdicts are put on record")
+    keep: Span = default("180d", "for which they are kept")
+    on_full: Literal["pass", "temporary"] = Field(
+        "pass",
+        description="while the disk takes none: pass lets messages go, and counts them as lost; "
+        "temporary puts them off (0x58)",
+    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = Field(
+        default_factory=_host, description="of this proxy in its records; the host's by default"
+    )
+
+
 class Config(Section):
     """`smsfilter.yaml`."""
 
@@ -174,7 +194,11 @@ class Config(Section):
     redis: RedisConfig = Field(description="where blocks, approvals and the registry are looked up")
     state_dir: Path = Field(
         Path("/var/lib/smsfilter"),
-        description="for the pid file and the embedded server; relative to the configuration file",
+        description="for the pid file, the decision records, their key and the embedded server; "
+        "relative to the configuration file",
+    )
+    decisions: DecisionsConfig = Field(
+        DecisionsConfig(), description="the records of every verdict"
     )
     log: LogConfig = Field(LogConfig(), description="what is logged to standard output")
     records: RecordsConfig = Field(RecordsConfig(), description="the records of the desk")

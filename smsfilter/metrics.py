@@ -61,6 +61,11 @@ class Metrics:
         self.binds: defaultdict[str, int] = defaultdict(int)
         self.pdus_dropped: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.trailing_nuls = 0
+        self.records = 0
+        self.record_octets = 0
+        self.records_lost = 0
+        self.record_fsync_errors = 0
+        self.segments = 0
         self.batch_size = Histogram(BATCH_BOUNDS)
         self.lookup_seconds = Histogram(SECONDS_BOUNDS)
         self.added_seconds = Histogram(SECONDS_BOUNDS)
@@ -75,6 +80,7 @@ class Metrics:
         self.loop_lag: float | Callable[[], float] = 0.0
         self.redis_up = False
         self.index_ready = False
+        self.recording = False
         self.config_stale = False
         self.policy_version = ""
         self.registry_version = ""
@@ -156,6 +162,13 @@ class _Exposition(Collector):
         )
         yield total("trailing_nuls", "PDUs with NULs after their last field.", m.trailing_nuls)
         yield total("log_dropped", "Log lines lost to a slow reader.", now(m.log_dropped))
+        yield total("decision_records", "Verdicts and receipts put on record.", m.records)
+        yield total("decision_octets", "Octets of these.", m.record_octets)
+        yield total("decision_records_lost", "Messages decided without a record.", m.records_lost)
+        yield total("decision_segments", "Files of records begun.", m.segments)
+        yield total(
+            "decision_fsync_errors", "Files that the disk would not keep.", m.record_fsync_errors
+        )
         yield histogram("batch_size", "Messages per look-up.", m.batch_size)
         yield histogram("lookup_seconds", "Round trip of a batch to Redis.", m.lookup_seconds)
         yield histogram("added_seconds", "Time from reading to writing.", m.added_seconds)
@@ -198,6 +211,7 @@ class _Exposition(Collector):
         yield gauge("in_flight", "Requests of ESMEs without an answer.", now(m.in_flight))
         yield gauge("redis_up", "1 while Redis answers and is trusted.", m.redis_up)
         yield gauge("index_ready", "1 while the index is filled.", m.index_ready)
+        yield gauge("decisions_recorded", "1 while verdicts are put on record.", m.recording)
         yield gauge("config_stale", "1 while the files on disk were refused.", m.config_stale)
         yield gauge("loop_lag_seconds", "How late the event loop is.", now(m.loop_lag))
         yield info("policy", "The policy in force.", m.policy_version)

@@ -19,6 +19,7 @@ LEVELS = {
     "smpp": 0,
     "rules": 0,
     "ledger": 0,
+    "decisions": 0,
     "": 1,  # the files at the top: config, log, metrics and what they share
     "store": 1,
     "proxy": 2,

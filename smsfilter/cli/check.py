@@ -7,6 +7,7 @@ not. Certificates are looked at too (`check_tls`). `--live` also asks Redis and 
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
-    from smsfilter.config import Document, Loaded, Place
+    from smsfilter.config import Config, Document, Loaded, Place
     from smsfilter.rules.policy import Policy
 
 RETRIED: Final = frozenset({0x14, 0x45, 0x58, 0x61, 0x64})
@@ -47,6 +48,13 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "is wrong with them. Warnings leave the exit status at 0.",
     )
     add_config(parser)
+    parser.add_argument(
+        "--rate",
+        type=int,
+        default=50,
+        metavar="N",
+        help="messages a second, around the clock, by which disk is reckoned (default: 50)",
+    )
     parser.add_argument("--live", action="store_true", help="also ask Redis and the SMSC")
     parser.set_defaults(run=run)
 
@@ -65,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{place}: warning: {message}", file=sys.stderr)
     print(f"{loaded.config_file.file}: ok")
     print(f"{loaded.policy_file.file}: ok, {summary(loaded.policy)}")
+    if loaded.config.decisions.record:
+        print(disk(loaded.config, args.rate))
     if not args.live:
         return 0
     from smsfilter.cli import live  # noqa: PLC0415
@@ -90,6 +100,20 @@ def summary(policy: "Policy") -> str:
     return (
         f"policy {policy.version_hash()}, mode {policy.mode}, rules: {rules}; "
         f"{len(policy.accounts)} accounts with settings of their own"
+    )
+
+
+def disk(config: "Config", rate: int) -> str:
+    """Say what the decision records need, at `rate` messages a second."""
+    from smsfilter.decisions.layout import OCTETS_KEPT  # noqa: PLC0415 - start-up stays light
+
+    keep = config.decisions.keep
+    needed = OCTETS_KEPT * rate * keep.total_seconds() / 1e9
+    folder = next(one for one in (config.state_dir, *config.state_dir.parents) if one.exists())
+    free = shutil.disk_usage(folder).free / 1e9
+    return (
+        f"decision records: {needed:,.1f} GB for {rate} messages a second, kept for "
+        f"{keep.total_seconds() / 86400:g} days; {free:,.1f} GB are free at {folder}"
     )
 
 
@@ -180,6 +204,11 @@ def _surroundings(loaded: "Loaded") -> Iterator[Caution]:
         yield (
             file.place(("redis", "url")),
             "embedded: is a private server to try things out; use a Redis of its own in service",
+        )
+    if not config.decisions.record:
+        yield (
+            file.place(("decisions", "record")),
+            "no decision records: it cannot be shown what was forwarded and what was not",
         )
     sessions = config.proxy.limits.sessions
     few = too_few_descriptors(sessions)

@@ -76,6 +76,7 @@ async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "
     from smsfilter.proxy.service import Service  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable, parse_url  # noqa: PLC0415
     from smsfilter.store.embedded import EmbeddedError, EmbeddedServer  # noqa: PLC0415
+    from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
     from smsfilter.tls import FileError  # noqa: PLC0415
     from smsfilter.watchdog import Watchdog  # noqa: PLC0415
 
@@ -106,7 +107,7 @@ async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "
             service = Service(config_file, loaded, address, writer, notify)
             stack.push_async_callback(service.stop)
             await service.start()
-        except (OSError, Unreachable, EmbeddedError, FileError) as error:
+        except (OSError, Unreachable, EmbeddedError, FileError, KeyFileError) as error:
             raise _StartError(str(error)) from error
         stack.callback(Watchdog(service.heartbeat).start().stop)
         await _serve(service.reload, stop, reload)

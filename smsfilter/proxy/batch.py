@@ -1,11 +1,35 @@
 """The questions of many sessions that share one round trip to Redis, under one snapshot."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from smsfilter.proxy.limits import Allowances
-from smsfilter.rules.judge import Judge
+from smsfilter.rules.judge import Decision, Judge, Line
+from smsfilter.rules.verdict import Kind, Reason
 from smsfilter.store.index import Replies
 
 QUESTIONS_MOST = 2048
 """Questions about customers in one batch: some 200 KiB of commands, a millisecond of Redis."""
+
+
+class Passed(NamedTuple):
+    """A run of clean messages: who sends, and to which numbers."""
+
+    line: Line
+    numbers: Sequence[bytes]
+
+
+class Judged(NamedTuple):
+    """A verdict on one destination."""
+
+    line: Line | None
+    """None where it was refused before anybody asked who sends."""
+    readings: tuple[bytes, ...]
+    kind: Kind
+    reason: Reason | None
+    """Also of a forward: what a rule in shadow, or one that could not be asked, had against it."""
+    checked: bool
+    """Whether it is known if the customer has a block."""
 
 
 class Batch:
@@ -14,7 +38,8 @@ class Batch:
     log_all = False
     """Whether forwarded messages are noted as well."""
     paused = False
-    """The proxy drains: submissions are put off."""
+    """Submissions are put off."""
+    paused_for = Reason.PAUSED
 
     def __init__(
         self, judge: Judge, prefix: str, now: float, at: float, allowances: Allowances
@@ -30,6 +55,10 @@ class Batch:
         self.asked = 1
         """How many questions there are, the one for the epoch included: the next reply's place."""
         self.approvals: dict[bytes, int] = {}
+        self.passed: list[Passed] = []
+        """What goes on record as forwarded with nothing to say about it."""
+        self.judged: list[Judged] = []
+        """What goes on record message by message."""
 
     @property
     def full(self) -> bool:
@@ -45,8 +74,18 @@ class Batch:
         """The number of an approval question, which is put once; None where there is none."""
         return self.approvals.setdefault(approval, len(self.approvals)) if approval else None
 
-    def roll_back(self, commands: int, asked: int, approvals: int) -> None:
-        """Take back what was put since there were so many pieces, questions and approvals."""
+    def record(
+        self, line: Line | None, readings: tuple[bytes, ...], decision: Decision, *, checked: bool
+    ) -> None:
+        """Put one verdict on record."""
+        reason = decision.reason
+        if reason is None:
+            reason = next((step.reason for step in decision.steps if step.reason), None)
+        self.judged.append(Judged(line, readings, decision.kind, reason, checked))
+
+    def roll_back(self, commands: int, asked: int, approvals: int, judged: int) -> None:
+        """Take back what was put since there were so many of each."""
+        del self.judged[judged:]
         del self.commands[commands:]
         self.asked = asked
         for extra in list(self.approvals)[approvals:]:

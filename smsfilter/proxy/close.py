@@ -40,5 +40,7 @@ class Why(StrEnum):
     """More connections than the limits allow."""
     DRAINED = "drained"
     """The proxy was stopped."""
+    UNRECORDED = "unrecorded"
+    """Its messages could not be put on record, and `decisions.on_full` lets none pass so."""
     CRASHED = "crashed"
     """An error of the proxy's own; the log event `unhandled` tells which."""

@@ -27,16 +27,20 @@ from smsfilter.smpp.const import (
 from smsfilter.smpp.errors import PDUError
 from smsfilter.smpp.framer import Span
 from smsfilter.smpp.pdu import decode
-from smsfilter.smpp.peek import peek
+from smsfilter.smpp.peek import Peek, peek
+from smsfilter.smpp.receipt import Receipt, read_receipt
 
 _MESSAGES = frozenset({DELIVER_SM, DATA_SM})
 _OTHERS = frozenset({ENQUIRE_LINK, UNBIND, ALERT_NOTIFICATION})
 
 
 def pass_down(
-    session: Session, buffer: bytes, spans: list[Span], metrics: Metrics
+    session: Session, buffer: bytes, spans: list[Span], metrics: Metrics, receipts: list[Receipt]
 ) -> tuple[bytes, bytes]:
-    """What of the SMSC's `buffer` goes to the ESME, and what goes back to the SMSC."""
+    """What of the SMSC's `buffer` goes to the ESME, and what goes back to the SMSC.
+
+    Receipts that pass are also put into `receipts`.
+    """
     edits: list[Edit] = []
     back: list[bytes] = []
     close = session.open_submits.pop
@@ -59,19 +63,23 @@ def pass_down(
                 if whole is not None:
                     edits.append((start, end, whole))
         else:
-            answer = _request(buffer, span, metrics)
+            answer = _request(buffer, span, metrics, receipts)
             if answer is not None:
                 edits.append((start, end, b""))
                 back.append(answer)
     return (edited(buffer, edits) if edits else buffer), b"".join(back)
 
 
-def _request(buffer: bytes, span: Span, metrics: Metrics) -> bytes | None:
+def _request(buffer: bytes, span: Span, metrics: Metrics, receipts: list[Receipt]) -> bytes | None:
     """The answer to a request of the SMSC that does not pass; None = it passes."""
     start, end, command_id, _, sequence_number = span
     try:
         if command_id in _MESSAGES:
-            peek(buffer, start, end, command_id)
+            peeked = peek(buffer, start, end, command_id)
+            assert isinstance(peeked, Peek)  # noqa: S101 - only a submit_multi gives another
+            receipt = read_receipt(buffer, start, end, command_id, peeked)
+            if receipt is not None:
+                receipts.append(receipt)
             return None
         if command_id in _OTHERS:
             decode(buffer[start:end])

@@ -17,8 +17,12 @@ from smsfilter.log import DecisionLog
 from smsfilter.metrics import Metrics
 from smsfilter.proxy.batch import Batch
 from smsfilter.proxy.limits import Allowances
+from smsfilter.proxy.recorder import Recorder
+from smsfilter.proxy.session import Session
 from smsfilter.proxy.turn import Turn
 from smsfilter.rules.judge import Judge
+from smsfilter.rules.verdict import Reason
+from smsfilter.smpp.receipt import Receipt
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index, Replies
 
@@ -41,6 +45,9 @@ class Waiting(Protocol):
     def finish_turn(self, turn: Turn) -> None:
         """The turn is settled: send what it leaves."""
 
+    def unrecorded(self) -> None:
+        """The turn must not be sent, as it could not be put on record."""
+
     def crash(self, error: Exception) -> None:
         """Something was wrong with this session that is nobody else's fault."""
 
@@ -58,6 +65,8 @@ class Gate:
         judge: Judge,
         metrics: Metrics,
         decisions: DecisionLog,
+        *,
+        recorder: Recorder | None = None,
     ) -> None:
         self.judge = judge
         self.paused = False
@@ -66,6 +75,7 @@ class Gate:
         self._guard = guard
         self._metrics = metrics
         self._decisions = decisions
+        self._recorder = recorder
         self._allowances = Allowances()
         self._waiting: deque[Waiting] = deque()
         self._in_flight = 0
@@ -96,13 +106,15 @@ class Gate:
         self._at_work = True
         batch = Batch(self.judge, self._index.prefix, time(), monotonic(), self._allowances)
         batch.log_all, batch.paused = self._decisions.wants_forwarded, self.paused
+        if not self.paused and self._recorder is not None and self._recorder.refuses:
+            batch.paused, batch.paused_for = True, Reason.UNRECORDED
         waiting = self._waiting
         turns: Turns = []
         for _ in range(len(waiting)):
             if batch.full:
                 break
             session = waiting.popleft()
-            before = len(batch.commands), batch.asked, len(batch.approvals)
+            before = len(batch.commands), batch.asked, len(batch.approvals), len(batch.judged)
             turn = session.begin_turn(TURN_MOST)
             if turn is None:
                 continue
@@ -146,12 +158,25 @@ class Gate:
     def _settle(self, batch: Batch, turns: Turns, replies: Replies, *, trusted: bool) -> None:
         known = replies if trusted else None
         granted = batch.granted(known)
-        noted: list[Logged] = []
+        settled: Turns = []
         for session, turn in turns:
+            before = len(batch.passed), len(batch.judged)
             try:
                 turn.settle(batch, known, granted)
-                session.finish_turn(turn)
             except Exception as error:  # one session's fault must stay its own
+                del batch.passed[before[0] :], batch.judged[before[1] :]
+                session.crash(error)
+                continue
+            settled.append((session, turn))
+        recorded = self._record(batch, asked=bool(replies), trusted=trusted)
+        noted: list[Logged] = []
+        for session, turn in settled:
+            if turn.passed and not recorded:
+                session.unrecorded()
+                continue
+            try:
+                session.finish_turn(turn)
+            except Exception as error:  # likewise
                 session.crash(error)
                 continue
             if turn.noted:
@@ -161,6 +186,20 @@ class Gate:
                 _tell_failed(turn)
         if noted:
             self._decisions.write(noted, batch.now)
+
+    def _record(self, batch: Batch, *, asked: bool, trusted: bool) -> bool:
+        """Put the batch on record before anything of it is sent; False: it must not be sent."""
+        if self._recorder is None or not (batch.passed or batch.judged):
+            return True
+        seq = self._guard.seq  # what the proxy had known before, where it could not ask
+        if trusted:
+            seq = self._guard.first_seq if asked else 0
+        return self._recorder.write(batch, seq)
+
+    def record_receipts(self, session: Session, receipts: list[Receipt]) -> None:
+        """Put the SMSC's receipts for a session on record."""
+        if self._recorder is not None:
+            self._recorder.write_receipts(session, receipts, self.judge, time())
 
 
 def _tell_failed(turn: Turn) -> None:

@@ -22,6 +22,7 @@ from smsfilter.proxy.opening import Opening
 from smsfilter.proxy.session import Session
 from smsfilter.proxy.turn import Turn
 from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
+from smsfilter.smpp.receipt import Receipt
 from smsfilter.smpp.session import BOUND, State
 from smsfilter.tls import told
 
@@ -250,7 +251,10 @@ class Relay:
                 return
         buffer, spans = framer.take(sys.maxsize)
         if spans:
-            down, back = pass_down(session, buffer, spans, self.hub.metrics)
+            receipts: list[Receipt] = []
+            down, back = pass_down(session, buffer, spans, self.hub.metrics, receipts)
+            if receipts:
+                self.hub.gate.record_receipts(session, receipts)
             if not self.closing:
                 self.to_esme(down)
             if back:
@@ -365,6 +369,11 @@ class Relay:
         log.get().error("unhandled", account=session.account, peer=session.peer, exc_info=error)
         self._busy = False
         self.close(Leg.PROXY, Why.CRASHED)
+
+    def unrecorded(self) -> None:
+        """See `gate.Waiting`."""
+        self._busy = False
+        self.close(Leg.PROXY, Why.UNRECORDED)
 
     def bind_timed_out(self) -> None:
         """The whole bind took too long."""

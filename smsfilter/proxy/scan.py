@@ -156,7 +156,7 @@ class Scan:
                 try:
                     nuls = peek_submit_sm(buffer, start, end).trailing_nuls
                 except Malformed as error:
-                    self._malformed(span, error)
+                    self._malformed(span, error, batch)
                     continue
                 assert found is not None  # noqa: S101 - the peek has scanned the same octets
                 self.metrics.trailing_nuls += nuls
@@ -279,12 +279,12 @@ class Scan:
             try:
                 decode(self.buffer[start:end])
             except PDUError as error:
-                self._malformed(span, error)
+                self._malformed(span, error, batch)
                 return
             self.requests += ((command_id, sequence_number),)
             self.unbound = self.unbound or command_id == UNBIND
         elif command_id in BINDS:
-            self._refuse(span, Reason.ALREADY_BOUND)
+            self._refuse(span, Reason.ALREADY_BOUND, batch)
         else:
             self.edits += ((start, end, b""),)
             self.metrics.refused[Kind.PERMANENT, Reason.UNKNOWN_COMMAND] += 1
@@ -294,11 +294,11 @@ class Scan:
         """One that may not be submitted now, or that is no submit_sm."""
         start, end, command_id, _, _ = span
         if self.unbound or not self.session.may_submit():
-            self._refuse(span, Reason.NOT_BOUND_FOR_THIS)
+            self._refuse(span, Reason.NOT_BOUND_FOR_THIS, batch)
         elif batch.paused:
-            self._refuse(span, Reason.PAUSED)
+            self._refuse(span, batch.paused_for, batch)
         elif self.allowance <= 0:
-            self._refuse(span, self.limit)
+            self._refuse(span, self.limit, batch)
         else:
             try:
                 if command_id == DATA_SM:
@@ -312,7 +312,7 @@ class Scan:
                     self.metrics.trailing_nuls += nuls
                     self._replace(span, source, batch)
             except Malformed as error:
-                self._malformed(span, error)
+                self._malformed(span, error, batch)
 
     def _ask_alone(
         self,
@@ -335,6 +335,7 @@ class Scan:
         route = self.session.memo.get((source, NO_NAMES)) or self._learn(source, NO_NAMES, batch)
         facts = Facts((), False, True, None, batch.now, Target.MESSAGE)
         decision = self._decide(route.line, facts, batch)
+        batch.record(route.line, (), decision, checked=True)
         if decision.kind is Kind.FORWARD:
             self.requests += ((REPLACE_SM, span[4]),)
         else:
@@ -342,14 +343,17 @@ class Scan:
 
     # --- refusals
 
-    def _malformed(self, span: Span, error: PDUError) -> None:
+    def _malformed(self, span: Span, error: PDUError, batch: Batch) -> None:
         tlvs = error.command_status == ANSWERS[Reason.MALFORMED_TLVS].command_status
-        self._refuse(span, Reason.MALFORMED_TLVS if tlvs else Reason.MALFORMED)
+        self._refuse(span, Reason.MALFORMED_TLVS if tlvs else Reason.MALFORMED, batch)
 
-    def _refuse(self, span: Span, reason: Reason) -> None:
+    def _refuse(self, span: Span, reason: Reason, batch: Batch) -> None:
         """Refuse for what the PDU or the session is, whatever the policy says."""
         kind, status = ANSWERS[reason]
-        self._cut(span, Decision(kind, reason, "", status, ()))
+        decision = Decision(kind, reason, "", status, ())
+        self._cut(span, decision)
+        if span[2] in _SUBMISSIONS:
+            batch.record(None, (), decision, checked=False)
         account = self.session.account
         self.noted += ((account, None, "", "", None, reason, status, kind, self.version),)
 

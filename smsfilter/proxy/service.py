@@ -30,6 +30,7 @@ from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.janitor import Janitor
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.listener import Listener, too_few_descriptors
+from smsfilter.proxy.recorder import FOLDER, Recorder
 from smsfilter.proxy.status import Status
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import ApprovalRule, Mode, Policy
@@ -40,6 +41,7 @@ from smsfilter.store.connect import client
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index
 from smsfilter.store.lint import any_approval
+from smsfilter.store.segments import mark_unrecorded
 from smsfilter.tls import FileError
 
 TICK_S = 1.0
@@ -85,7 +87,14 @@ class Service:
             config.log.decisions, writer, config.log.format, policy.country_code
         )
         judge = Judge(policy, None)
-        self._gate = Gate(self.index, self._guard, judge, metrics, self._decisions)
+        self._recorder: Recorder | None = None
+        if config.decisions.record:
+            self._recorder = Recorder(
+                config.decisions, config.state_dir, metrics, policy.country_code
+            )
+        self._gate = Gate(
+            self.index, self._guard, judge, metrics, self._decisions, recorder=self._recorder
+        )
         binds = BindDesk(config.proxy.limits.bind_password_max)
         self._keyring = Keyring(config.proxy, metrics)
         self._memory = memory.Memory(_memory_most(config.proxy.limits.memory))
@@ -121,6 +130,10 @@ class Service:
             except OSError as error:
                 why = f"cannot listen on {admin}: {error.strerror}"
                 raise OSError(error.errno, why) from None
+        if self._recorder is not None:
+            await self._recorder.start()
+        else:
+            mark_unrecorded(self._config.state_dir / FOLDER)
         await self.index.start(REGISTRY_WITHIN_S)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REGISTRY_WITHIN_S):
@@ -221,6 +234,8 @@ class Service:
             self._gate.judge = judge = Judge(policy, compiled)
             present(self.metrics.bypassed, [rule.id for rule in judge.rules])
             self._decisions.country_code = policy.country_code
+            if self._recorder is not None:
+                self._recorder.country_code = policy.country_code
             self.metrics.policy_version = judge.version
             self.metrics.config_stale = False
             restart = loaded.config != self._config
@@ -318,6 +333,8 @@ class Service:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.index.stop()
+        if self._recorder is not None:
+            await self._recorder.stop()
         await self._redis.aclose()
         await self._keep_epoch()
         if self._admin is not None:

@@ -6,8 +6,9 @@ rules are walked only for a message that has something against it. No I/O.
 """
 
 from collections.abc import Iterator
+from typing import cast
 
-from smsfilter.proxy.batch import Batch
+from smsfilter.proxy.batch import Batch, Passed
 from smsfilter.proxy.multi import settle_multi
 from smsfilter.proxy.octets import edited
 from smsfilter.proxy.scan import Readings, Run, Scan
@@ -24,6 +25,8 @@ class Turn(Scan):
     """One session's part of a batch, from octets to octets."""
 
     forward = b""
+    passed = 0
+    """How many messages are in it."""
     failed: tuple[tuple[Readings, Replies], ...] = ()
     """Look-ups that Redis answered with an error: readings and replies."""
 
@@ -48,6 +51,7 @@ class Turn(Scan):
                 passed += self._judge(run, batch, replies, granted, numbers)
         session.submitted(numbers, self.fed_at)
         passed += len(numbers)
+        self.passed = passed
         session.forwarded += passed
         self.metrics.forwarded += passed
         for command_id, sequence_number in self.requests:
@@ -60,14 +64,20 @@ class Turn(Scan):
         """Pass those of a plain run that nobody has blocked; their sequence_numbers."""
         spans, clean = run.spans, run.route.clean
         mine = replies[run.first : run.first + len(spans)]
-        if mine.count(clean) == len(spans):
-            return [span[4] for span in spans]
-        numbers = []
-        for span, to, reply in zip(spans, run.destinations, mine, strict=True):
-            if reply == clean or self._passes(
-                run, span, () if to is None else (to,), reply, granted=granted, batch=batch
-            ):
-                numbers.append(span[4])
+        numbers = [span[4] for span in spans]
+        customers = cast("list[bytes]", run.destinations)  # a plain run has no list among them
+        if mine.count(clean) != len(spans):
+            customers = customers.copy()
+            odd = [place for place, reply in enumerate(mine) if reply != clean]
+            passes = [
+                self._passes(run, spans[n], (customers[n],), mine[n], granted=granted, batch=batch)
+                for n in odd
+            ]
+            for place, passed in zip(reversed(odd), reversed(passes), strict=True):
+                del customers[place]  # it is on record by itself
+                if not passed:
+                    del numbers[place]
+        batch.passed.append(Passed(run.route.line, customers))
         return numbers
 
     def _passes(
@@ -84,6 +94,7 @@ class Turn(Scan):
         blocked = self._blocked(readings, [reply], run.route.clean)
         facts = facts_of(run, readings, blocked, granted, batch.now)
         decision = self._decide(run.route.line, facts, batch)
+        batch.record(run.route.line, readings, decision, checked=blocked is not None)
         if decision.kind is not Kind.FORWARD:
             self._cut(span, decision)
         return decision.kind is Kind.FORWARD
@@ -98,15 +109,21 @@ class Turn(Scan):
     ) -> int:
         """Walk the rules for each item; submit_sm that pass go to `numbers`, others are counted."""
         decisions = []
-        for destination, readings, blocked in self.answered(run, replies):
+        items = list(self.answered(run, replies))
+        for destination, readings, blocked in items:
             facts = facts_of(run, readings, blocked, granted, batch.now)
             decision = self._decide(run.route.line, facts, batch, destination)
             decisions.append(decision)
             if batch.log_all and not any(step.reason for step in decision.steps):
                 self._note(run.route.line, readings or (destination,), None, None)
-        if run.spans[0][2] == SUBMIT_MULTI:
-            return self._multi(run.spans[0], decisions)
         passed = 0
+        is_multi = run.spans[0][2] == SUBMIT_MULTI
+        if is_multi:
+            passed, decisions = self._multi(run.spans[0], decisions)
+        for decision, (_, readings, blocked) in zip(decisions, items, strict=True):
+            batch.record(run.route.line, readings or (), decision, checked=blocked is not None)
+        if is_multi:
+            return passed
         for span, decision in zip(run.spans, decisions, strict=True):
             if decision.kind is not Kind.FORWARD:
                 self._cut(span, decision)
@@ -141,8 +158,8 @@ class Turn(Scan):
         self.failed += ((readings, replies),)
         return None
 
-    def _multi(self, span: Span, decisions: list[Decision]) -> int:
-        """Forward what is left of a submit_multi; how many of its entries that is."""
+    def _multi(self, span: Span, decisions: list[Decision]) -> tuple[int, list[Decision]]:
+        """Forward what is left of a submit_multi: how many entries, and what became of each."""
         number, session = span[4], self.session
         is_open = (SUBMIT_MULTI_RESP, number) in session.open_others
         is_open = is_open or (SUBMIT_MULTI, number) in self.requests
@@ -154,11 +171,11 @@ class Turn(Scan):
             self._count(decision)
         if found.answer:
             self.answers += (found.answer,)
-            return 0
+            return 0, list(found.refused)
         if found.missing:
             session.merges[number] = found.missing
         self.requests += ((SUBMIT_MULTI, number),)
-        return len(decisions) - len(found.refused)
+        return len(decisions) - len(found.refused), decisions
 
 
 def facts_of(

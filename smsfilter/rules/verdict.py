@@ -36,6 +36,7 @@ class Reason(StrEnum):
     RATE = "rate"
     WINDOW = "window"
     PAUSED = "paused"
+    UNRECORDED = "unrecorded"
     MALFORMED = "malformed"
     MALFORMED_TLVS = "malformed_tlvs"
     NOT_BOUND_FOR_THIS = "not_bound_for_this"
@@ -73,6 +74,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.RATE: Answer(_T, 0x58),
     Reason.WINDOW: Answer(_T, 0x58),
     Reason.PAUSED: Answer(_T, 0x58),
+    Reason.UNRECORDED: Answer(_T, 0x58),
     Reason.MALFORMED: Answer(_P, 0x01),  # ESME_RINVMSGLEN
     Reason.MALFORMED_TLVS: Answer(_P, 0xC0),  # ESME_RINVOPTPARSTREAM
     Reason.NOT_BOUND_FOR_THIS: Answer(_P, 0x04),  # ESME_RINVBNDSTS

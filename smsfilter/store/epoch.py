@@ -1,8 +1,10 @@
 """Whether the index can be trusted: it must carry an epoch, and never one from the past.
 
 `index:epoch` is `epoch:seq`. A missing or ill-formed epoch is an index that was emptied or is the
-wrong database; one that changes within a batch was emptied meanwhile; a lower seq, or an epoch
-that was left before, is an old copy. Pure: the caller reads the key and keeps `state()` on disk.
+wrong database; another epoch within a batch means that it was emptied meanwhile; a lower seq, or
+an epoch that was left before, is an old copy. A seq that rises within a batch is a block that was
+added meanwhile: the batch is as good as one that came before it, and counts under the seq that it
+read first. Pure: the caller reads the key and keeps `state()` on disk.
 """
 
 LEFT_MOST = 64
@@ -17,6 +19,8 @@ class EpochGuard:
     def __init__(self, epoch: str = "", seq: int = 0, left: tuple[str, ...] = ()) -> None:
         self.epoch = epoch
         self.seq = seq
+        self.first_seq = seq
+        """The seq that the last trusted batch read first: what its look-ups have surely seen."""
         self.left = left
         self.why = "the index was not read yet"
         self.changed = False
@@ -30,33 +34,46 @@ class EpochGuard:
     def trusted(self, first: object, last: object) -> bool:
         """Whether a batch that read `first` before and `last` after its look-ups can be used."""
         if first == self._raw and last == self._raw and first is not None:
-            self.why = ""
+            self.first_seq, self.why = self.seq, ""
             return True
         if not isinstance(first, bytes) or not isinstance(last, bytes):
             missing = first is None or last is None
             self.why = "index:epoch is missing" if missing else f"index:epoch: {first or last!s}"
             return False
-        if first != last:
-            self.why = "index:epoch changed within a batch"
-            return False
-        return self._accept(first)
-
-    def _accept(self, raw: bytes) -> bool:
-        epoch, _, seq_text = raw.decode("utf-8", "replace").rpartition(":")
-        digits = seq_text.isascii() and seq_text.isdigit()
-        if not epoch or not digits or len(seq_text) > SEQ_DIGITS_MOST:
+        before, after = _parsed(first), _parsed(last)
+        if before is None or after is None:
             self.why = "index:epoch is not of the form epoch:seq"
             return False
-        seq = int(seq_text)
+        if before[0] != after[0] or before[1] > after[1]:
+            self.why = "index:epoch changed within a batch"
+            return False
+        if not (self._fits(*before) and self._fits(*after)):
+            return False
+        self._take(last, *after)
+        self.first_seq = before[1]
+        return True
+
+    def _fits(self, epoch: str, seq: int) -> bool:
+        """Whether this can come after what was seen."""
         if epoch == self.epoch and seq < self.seq:
             self.why = f"index:epoch went back from seq {self.seq} to {seq}: an old copy"
             return False
         if epoch in self.left:
             self.why = f"index:epoch is {epoch} again, which was left before: an old copy"
             return False
+        return True
+
+    def _take(self, raw: bytes, epoch: str, seq: int) -> None:
         if epoch != self.epoch and self.epoch:
             self.left = (*self.left, self.epoch)[-LEFT_MOST:]
         self.changed = self.changed or (epoch, seq) != (self.epoch, self.seq)
         self.epoch, self.seq, self._raw = epoch, seq, raw
         self.why = ""
-        return True
+
+
+def _parsed(raw: bytes) -> tuple[str, int] | None:
+    epoch, _, seq_text = raw.decode("utf-8", "replace").rpartition(":")
+    digits = seq_text.isascii() and seq_text.isdigit()
+    if not epoch or not digits or len(seq_text) > SEQ_DIGITS_MOST:
+        return None
+    return epoch, int(seq_text)

@@ -59,7 +59,7 @@ def measure(place: Bed, args: argparse.Namespace) -> list[Run]:
     runs = []
     for number in range(1, args.rounds + 1):
         for load in args.loads:
-            middles = ["relay"] if args.no_proxy else ["relay", "proxy"]
+            middles = ["relay"] if args.no_proxy else ["relay", "proxy", "unrecorded"]
             if number % 2 == 0:
                 middles.reverse()
             if number == 1:
@@ -73,8 +73,7 @@ def measure(place: Bed, args: argparse.Namespace) -> list[Run]:
 
 def measure_memory(place: Bed, args: argparse.Namespace) -> tuple[list[Run], dict[str, float]]:
     """Whether messages leave memory as it was, and what idle sessions take."""
-    assert place.proxy is not None
-    pid = place.proxy.pid
+    pid = place.daemons["proxy"].process.pid
     runs = [run(place, LOADS[0], "proxy", 0, args)]
     figures: dict[str, float] = {"before_messages_mb": rss_kib(pid) / 1024, "messages": 0}
     wanted = MEMORY_MESSAGES // (100 if args.quick else 1)
@@ -85,7 +84,9 @@ def measure_memory(place: Bed, args: argparse.Namespace) -> tuple[list[Run], dic
     sessions = IDLE_SESSIONS // (100 if args.quick else 1)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     sessions = min(sessions, (soft - SPARE_FILES) // 2)
-    holder = place.generator(["idle", "--port", str(place.proxy_port), "--sessions", str(sessions)])
+    holder = place.generator(
+        ["idle", "--port", str(place.daemons["proxy"].port), "--sessions", str(sessions)]
+    )
     assert holder.stdout is not None
     figures["sessions"] = json.loads(holder.stdout.readline())["sessions"]
     time.sleep(1)  # what is left to do after a bind is done by then
@@ -107,7 +108,7 @@ def main() -> int:
     load_average = os.getloadavg()[0]
     with bed(args.messages, args.blocks) as place:
         if not args.no_proxy:
-            place.start_proxy()
+            place.start_proxies()
         if args.memory:
             runs, figures = measure_memory(place, args)
             tables = [report.memory_table(figures)]

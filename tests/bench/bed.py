@@ -32,6 +32,35 @@ COMMANDS_AT_ONCE = 10_000
 OTHER_COMPANIES = 500
 
 
+class Daemon:
+    """A proxy, where it logs to, and the ports that it has said it listens on."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.port = self.admin_port = 0
+
+    def listens(self) -> bool:
+        """Whether it is up; takes its ports from its log."""
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the daemon ended:\n{self.log.read_text()[-2000:]}")
+        for line in self.log.read_text().splitlines():
+            found = json.loads(line)
+            if found.get("event") == "listening":
+                self.port = int(found["listen"][0].rpartition(":")[2])
+                self.admin_port = int(found["admin"].rpartition(":")[2])
+        return self.port > 0
+
+    def get(self, path: str) -> int:
+        """Ask the admin port; the status of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
+
+
 class Bed:
     """Everything that stands still while loads come and go."""
 
@@ -47,9 +76,7 @@ class Bed:
         self.sink_port = self._first_number(self.sink)
         self.relay = self._python([str(Path(__file__).parent / "relay.py"), str(self.sink_port)])
         self.relay_port = self._first_number(self.relay)
-        self.proxy: subprocess.Popen[str] | None = None
-        self.proxy_port = self.admin_port = 0
-        self.log = folder / "proxy.log"
+        self.daemons: dict[str, Daemon] = {}
 
     def _python(self, arguments: list[str], **options: Any) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -91,9 +118,12 @@ class Bed:
 
     # the daemon
 
-    def start_proxy(self) -> None:
-        """Load the registry, declare the index ready, start the daemon and wait for /readyz."""
-        config = self._write_config()
+    def start_proxies(self) -> None:
+        """Load the registry, declare the index ready, start a daemon with records and one without.
+
+        Both are up, by /readyz, before anything is measured.
+        """
+        config = self._write_config("proxy", record=True)
         registry = self.folder / "registry.yaml"
         registry.write_text(yaml.safe_dump({"companies": companies()}))
         for command in (["registry", "load", str(registry)], ["index", "ready"]):
@@ -103,12 +133,18 @@ class Bed:
             said, _ = done.communicate()
             if done.returncode:
                 raise RuntimeError(f"smsfilter {' '.join(command)}: {said}")
-        with self.log.open("wb") as log:
-            self.proxy = self._python(["-m", "smsfilter", "proxy", "-c", config], stdout=log)
-        wait_until(self._listens, f"listening in {self.log}", START_TIMEOUT_S)
-        wait_until(lambda: self._get("/readyz") == 200, "200 of /readyz", START_TIMEOUT_S)
+        self._start("proxy", config)
+        self._start("unrecorded", self._write_config("unrecorded", record=False))
 
-    def _write_config(self) -> str:
+    def _start(self, name: str, config: str) -> None:
+        path = self.folder / f"{name}.log"
+        with path.open("wb") as log:
+            process = self._python(["-m", "smsfilter", "proxy", "-c", config], stdout=log)
+        daemon = self.daemons[name] = Daemon(process, path)
+        wait_until(daemon.listens, f"listening in {path}", START_TIMEOUT_S)
+        wait_until(lambda: daemon.get("/readyz") == 200, "200 of /readyz", START_TIMEOUT_S)
+
+    def _write_config(self, name: str, *, record: bool) -> str:
         (self.folder / "policy.yaml").write_text('version: "1"\n')
         proxy = {
             "listen": ["127.0.0.1:0"],
@@ -118,39 +154,22 @@ class Bed:
         }
         # The deadline is generous: on cores that others use too, a batch may wait for its turn.
         redis = {"url": self.redis.url, "deadline": "500ms"}
-        path = self.folder / "smsfilter.yaml"
-        config = {"proxy": proxy, "redis": redis, "state_dir": str(self.folder / "state")}
-        (self.folder / "state").mkdir()
+        path = self.folder / f"{name}.yaml"
+        state = self.folder / f"{name}.state"
+        config = {"proxy": proxy, "redis": redis, "state_dir": str(state)}
+        config["decisions"] = {"record": str(record).lower()}
+        state.mkdir()
         path.write_text(yaml.safe_dump(config))
         return str(path)
 
-    def _listens(self) -> bool:
-        assert self.proxy is not None
-        if self.proxy.poll() is not None:
-            raise RuntimeError(f"the daemon ended:\n{self.log.read_text()[-2000:]}")
-        for line in self.log.read_text().splitlines():
-            found = json.loads(line)
-            if found.get("event") == "listening":
-                self.proxy_port = int(found["listen"][0].rpartition(":")[2])
-                self.admin_port = int(found["admin"].rpartition(":")[2])
-        return self.proxy_port > 0
-
-    def _get(self, path: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status
-
     @contextlib.contextmanager
-    def scraped(self) -> Iterator[None]:
+    def scraped(self, daemon: "Daemon") -> Iterator[None]:
         """Have /metrics read each second, as Prometheus would."""
         enough = threading.Event()
 
         def scrape() -> None:
             while not enough.wait(SCRAPE_EVERY_S):
-                self._get("/metrics")
+                daemon.get("/metrics")
 
         thread = threading.Thread(target=scrape)
         thread.start()
@@ -163,19 +182,18 @@ class Bed:
     # loads
 
     def run(self, middle: str, arguments: list[str]) -> dict[str, Any]:
-        """Put one load on `middle` (direct, relay or proxy); what the generator and SMSC saw."""
-        port, process = {
-            "direct": (self.sink_port, None),
-            "relay": (self.relay_port, self.relay),
-            "proxy": (self.proxy_port, self.proxy),
-        }[middle]
+        """Put one load on `middle` (direct, relay or a daemon); what generator and SMSC saw."""
         pids = {"sink": self.sink.pid}
-        if process is not None:
-            pids[middle] = process.pid
-        if middle == "proxy":
-            pids["redis"] = self.redis.pid
+        daemon = self.daemons.get(middle)
+        if daemon is not None:
+            port = daemon.port
+            pids |= {"proxy": daemon.process.pid, "redis": self.redis.pid}
+        elif middle == "relay":
+            port, pids["relay"] = self.relay_port, self.relay.pid
+        else:
+            port = self.sink_port
         before = self.submits()
-        with self.scraped() if middle == "proxy" else contextlib.nullcontext():
+        with contextlib.nullcontext() if daemon is None else self.scraped(daemon):
             output = self.generator(
                 [*arguments, "--port", str(port), "--pids", json.dumps(pids)]
             ).communicate()[0]

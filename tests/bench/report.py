@@ -21,11 +21,13 @@ class Load(NamedTuple):
 
 
 LOADS = (
-    Load("8x64", "8 sessions × window 64", ("closed", "--window", "64"), 10.0),
+    Load("8x64", "8 sessions × window 64", ("closed", "--window", "64"), 12.0),
     Load("8x8", "8 sessions × window 8", ("closed", "--window", "8"), 2.8),
     Load("8x1", "8 sessions × window 1", ("closed", "--window", "1"), 1.5),
     Load("open", "5,000/s open model, 8 sessions", ("open", "--rate", "5000"), 2.2),
 )
+PROXIES = {"proxy": "", "unrecorded": ", no decision records"}
+"""The daemon as it comes, and one whose `decisions.record` is off; what the title of each says."""
 ADDED_MOST_US = {"p50": 80.0, "p99": 400.0, "p99.9": None}
 IDLE_MOST_MB = 100.0
 FLAT_MB = 4.0
@@ -34,7 +36,7 @@ FLAT_MB = 4.0
 
 def faults(run: Run) -> list[str]:
     """What does not add up: each message answered once, the blocked ones refused, no others."""
-    must_refuse = run["blocked_sent"] if run["middle"] == "proxy" else 0
+    must_refuse = run["blocked_sent"] if run["middle"] in PROXIES else 0
     found = [
         (run["answered"] == run["sent"], f"{run['answered']} of {run['sent']} answered"),
         (run["refused"] == must_refuse, f"{run['refused']} refused, not {must_refuse}"),
@@ -65,7 +67,7 @@ class Rounds:
     def __init__(self, runs: list[Run], load: str) -> None:
         self._by_middle = {
             middle: [run for run in runs if run["load"] == load and run["middle"] == middle]
-            for middle in ("direct", "relay", "proxy")
+            for middle in ("direct", "relay", *PROXIES)
         }
 
     def median(self, middle: str, figure: Callable[[Run], float]) -> float | None:
@@ -73,15 +75,15 @@ class Rounds:
         runs = self._by_middle[middle]
         return median(map(figure, runs)) if runs else None
 
-    def compared(self, figure: Callable[[Run, Run], float]) -> float | None:
-        """The median of a comparison of proxy and relay in the same round."""
-        pairs = zip(self._by_middle["proxy"], self._by_middle["relay"], strict=False)
-        figures = [figure(proxy, relay) for proxy, relay in pairs]
+    def compared(self, figure: Callable[[Run, Run], float], proxy: str = "proxy") -> float | None:
+        """The median of a comparison of a proxy and the relay in the same round."""
+        pairs = zip(self._by_middle[proxy], self._by_middle["relay"], strict=False)
+        figures = [figure(one, relay) for one, relay in pairs]
         return median(figures) if figures else None
 
-    def busy(self) -> float | None:
-        """Which share of a core the proxy had."""
-        return self.median("proxy", lambda run: run["cpu"]["proxy"] / run["seconds"])
+    def busy(self, proxy: str) -> float | None:
+        """Which share of a core a proxy had."""
+        return self.median(proxy, lambda run: run["cpu"]["proxy"] / run["seconds"])
 
 
 def number(value: float | None, digits: int = 0, sign: str = "") -> str:
@@ -115,25 +117,27 @@ def cost_table(runs: list[Run]) -> str:
     rows = []
     for load in LOADS:
         rounds = Rounds(runs, load.name)
-        ratio = rounds.compared(lambda p, r: cpu_us(p, "proxy") / max(cpu_us(r, "relay"), 1e-3))
-        busy = rounds.busy()
         if rounds.median("relay", rate) is None and rounds.median("direct", rate) is None:
             continue
-        rows.append(
-            [
-                load.title,
-                number(rounds.median("relay", lambda run: cpu_us(run, "relay")), 2),
-                number(rounds.median("proxy", lambda run: cpu_us(run, "proxy")), 2),
-                number(rounds.median("proxy", lambda run: cpu_us(run, "redis")), 2),
-                number(ratio, 2),
-                reached(ratio, load.ratio_most),
-                number(rounds.median("relay", rate)),
-                number(rounds.median("proxy", rate)),
-                "–" if busy is None else f"{busy:.0%}",
-                number(rounds.median("direct", rate)),
-            ]
-        )
+        rows += [_cost_row(load, rounds, proxy) for proxy in PROXIES]
     return table(head, rows)
+
+
+def _cost_row(load: Load, rounds: Rounds, proxy: str) -> list[str]:
+    ratio = rounds.compared(lambda p, r: cpu_us(p, "proxy") / max(cpu_us(r, "relay"), 1e-3), proxy)
+    busy = rounds.busy(proxy)
+    return [
+        load.title + PROXIES[proxy],
+        number(rounds.median("relay", lambda run: cpu_us(run, "relay")), 2),
+        number(rounds.median(proxy, lambda run: cpu_us(run, "proxy")), 2),
+        number(rounds.median(proxy, lambda run: cpu_us(run, "redis")), 2),
+        number(ratio, 2),
+        reached(ratio, load.ratio_most),
+        number(rounds.median("relay", rate)),
+        number(rounds.median(proxy, rate)),
+        "–" if busy is None else f"{busy:.0%}",
+        number(rounds.median("direct", rate)),
+    ]
 
 
 def latency_table(runs: list[Run]) -> str:

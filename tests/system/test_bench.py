@@ -26,13 +26,18 @@ def runs(tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "each was answered once" in done.stdout
-    for row in ("| 8 sessions × window 8 ", "| 5,000/s open model", "| p50 "):
+    for row in (
+        "| 8 sessions × window 8 ",
+        "| 8 sessions × window 8, no decision records ",
+        "| 5,000/s open model",
+        "| p50 ",
+    ):
         assert row in done.stdout
     return {(run["load"], run["middle"]): run for run in json.loads(results.read_text())}
 
 
 def test_every_message_is_answered_once_and_what_was_accepted_came_to_the_smsc(runs):
-    assert len(runs) == 6
+    assert len(runs) == 8
     for run in runs.values():
         assert run["sent"] == run["answered"] == run["accepted"] + run["refused"] > 0
         assert run["submits"] == run["accepted"]
@@ -41,9 +46,10 @@ def test_every_message_is_answered_once_and_what_was_accepted_came_to_the_smsc(r
 
 def test_the_proxy_refuses_the_blocked_messages_and_only_those(runs):
     for load in ("8x8", "open"):
-        run = runs[load, "proxy"]
-        assert run["refused"] == run["blocked_sent"] > 0
-        assert run["wrong"] == 0
+        for proxy in ("proxy", "unrecorded"):
+            run = runs[load, proxy]
+            assert run["refused"] == run["blocked_sent"] > 0
+            assert run["wrong"] == 0
         assert runs[load, "relay"]["refused"] == 0
         assert runs[load, "relay"]["blocked_sent"] > 0
 

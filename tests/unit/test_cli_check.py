@@ -44,6 +44,24 @@ def test_good_files(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
+def test_the_disk_that_records_need(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "smsfilter.yaml").write_text(CONFIG + "decisions: {keep: 10d}\nstate_dir: none/yet\n")
+    assert check(files, "--rate", "1000") == 0
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.startswith("decision records: 48.4 GB for 1000 messages a second, kept for 10 days")
+    assert line.endswith(f"free at {files}")
+
+
+def test_without_records_nothing_can_be_shown(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    off = CONFIG + "decisions: {record: false}\n"
+    (found,) = warnings(files, config=off)
+    assert "no decision records" in found
+    assert check(files) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_the_files_of_the_desk_are_read_too(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,9 @@ import pytest
 from smsfilter.config import (
     Config,
     ConfigError,
+    DecisionsConfig,
     Limits,
+    LogConfig,
     Timeouts,
     load,
     load_config,
@@ -357,7 +359,7 @@ def test_what_the_shipped_file_comments_out_are_the_defaults() -> None:
     text = (SHIPPED / "smsfilter.yaml").read_text(encoding="utf-8").split(DESK_BEGINS)[0]
     keys = {
         key
-        for model in (Timeouts, Limits, Config.model_fields["log"].annotation)
+        for model in (Timeouts, Limits, LogConfig, DecisionsConfig)
         for key in model.model_fields
     } | {"timeouts", "limits", "log", "prefix", "deadline"}
     bare = re.sub(rf"^( *)# ( *(?:{'|'.join(keys)}):)", r"\1\2", text, flags=re.M)

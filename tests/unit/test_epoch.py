@@ -1,6 +1,8 @@
 """Whether the index can be trusted, batch by batch and over a restart."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smsfilter.store.epoch import LEFT_MOST, EpochGuard
 
@@ -35,6 +37,47 @@ def test_a_batch_in_which_the_epoch_changes_is_not_trusted_but_the_next_is() -> 
     assert "changed" in guard.why
     assert guard.trusted(b"b:1", b"b:1")
     assert guard.why == ""
+
+
+def test_a_seq_that_rises_within_a_batch_is_a_block_that_was_added_meanwhile() -> None:
+    guard = guard_at(b"a:5")
+    assert guard.trusted(b"a:5", b"a:8")
+    assert (guard.first_seq, guard.seq, guard.why) == (5, 8, "")
+    assert not guard.trusted(b"a:5", b"a:9"), "what a later batch reads first is not older"
+    assert guard.trusted(b"a:8", b"a:8")
+    assert guard.first_seq == 8
+
+
+def test_a_seq_that_falls_within_a_batch_is_not_trusted() -> None:
+    guard = guard_at(b"a:5")
+    assert not guard.trusted(b"a:8", b"a:7")
+    assert guard.seq == 5, "nothing of such a batch is taken in"
+
+
+marks = st.builds(lambda epoch, seq: (epoch, seq), st.sampled_from("ab"), st.integers(0, 4))
+missing = st.none()
+
+
+@given(st.lists(st.tuples(marks | missing, marks | missing), max_size=8))
+def test_a_batch_is_trusted_by_its_own_two_marks_and_by_what_was_seen_before(
+    batches: list[tuple[tuple[str, int] | None, tuple[str, int] | None]],
+) -> None:
+    guard, seen, left = EpochGuard(), ("", 0), set[str]()
+    for first, last in batches:
+        raws = [None if mark is None else f"{mark[0]}:{mark[1]}".encode() for mark in (first, last)]
+        expected = False
+        if first is not None and last is not None:
+            rises = first[0] == last[0] and first[1] <= last[1]
+            goes_on = first[0] not in left and (first[0] != seen[0] or first[1] >= seen[1])
+            expected = rises and goes_on
+        assert guard.trusted(*raws) == expected
+        assert (guard.why == "") == expected
+        if expected and first is not None and last is not None:
+            if seen[0] and first[0] != seen[0]:
+                left.add(seen[0])
+            seen = last
+            assert guard.first_seq == first[1]
+        assert (guard.epoch, guard.seq) == seen
 
 
 def test_what_was_wrong_is_forgotten_once_it_is_right() -> None:

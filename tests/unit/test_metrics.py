@@ -29,6 +29,12 @@ NAMES = {
     "binds_total",
     "pdus_dropped_total",
     "trailing_nuls_total",
+    "decision_records_total",
+    "decision_octets_total",
+    "decision_records_lost_total",
+    "decision_segments_total",
+    "decision_fsync_errors_total",
+    "decisions_recorded",
     "policy_info",
     "registry_info",
 }

@@ -1,0 +1,1 @@
+"""Decision records: their form, and what they prove. No I/O, no clock."""
