@@ -84,7 +84,7 @@ def shared() -> Iterator[Registrar]:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_goes_in_comes_out(shared: Registrar, data: st.DataObject) -> None:
     file = data.draw(files(KEYS))
     shared.now += 1
@@ -224,7 +224,7 @@ def test_any_sequence_of_acts(records: Records) -> None:
         machine = type("Machine", (Companies,), {"desk": desk})
         case = machine.TestCase  # type: ignore[attr-defined]
         case.settings = settings(
-            max_examples=15,
+            max_examples=8,
             stateful_step_count=15,
             suppress_health_check=[HealthCheck.too_slow],
             deadline=None,
