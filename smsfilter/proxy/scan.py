@@ -354,8 +354,8 @@ class Scan:
         self._cut(span, decision)
         if span[2] in _SUBMISSIONS:
             batch.record(None, (), decision, checked=False)
-        account = self.session.account
-        self.noted += ((account, None, "", "", None, reason, status, kind, self.version),)
+        noted = (self.session.account, None, "", "", None, reason, status, kind, self.version)
+        self.noted += (noted,)
 
     def _cut(self, span: Span, decision: Decision) -> None:
         """Answer one PDU in the SMSC's place."""

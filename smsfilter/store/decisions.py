@@ -119,26 +119,37 @@ class Segment:
             self.header.number,
             slot,
             Kind(one.kind),
-            tuple(names.get((Table.COMPANY, one.company), "").split(" ")),
+            self._companies(one.company),
             names.get((Table.SOURCE, one.source), ""),
             one.seq,
             names.get((Table.POLICY, one.policy), ""),
             names.get((Table.REASON, one.reason), ""),
         )
 
-    def everything(self) -> Iterator[tuple[bytes, Decided]]:
-        """All records in the order in which they were written, with their tokens."""
-        return ((one.token, self.told(slot, one)) for slot, one in layout.records(self.stream))
+    def _companies(self, number: int) -> tuple[str, ...]:
+        return tuple(self.names.get((Table.COMPANY, number), "").split(" "))
 
     def refusals(self, reason: str) -> list[Refusals]:
         """What was refused for `reason`, by customer, company and source."""
-        times: defaultdict[tuple[bytes, tuple[str, ...], str], list[int]] = defaultdict(list)
-        for token, one in self.everything():
-            if one.kind in _REFUSED and one.reason == reason:
-                times[token, one.companies, one.source].append(one.at)
+        names = self.names
+        wanted = {
+            n for (table, n), text in names.items() if (table, text) == (Table.REASON, reason)
+        }
+        times: defaultdict[tuple[bytes, int, int], list[int]] = defaultdict(list)
+        for at, token, company, source, _, _, said, kind in layout.record.iter_unpack(self.stream):
+            if said in wanted and kind in _REFUSED:
+                times[token, company, source].append(at)
         return [
-            Refusals(self.manifest.id, token.hex(), companies, source, len(at), min(at), max(at))
-            for (token, companies, source), at in times.items()
+            Refusals(
+                self.manifest.id,
+                token.hex(),
+                self._companies(company),
+                names.get((Table.SOURCE, source), ""),
+                len(at),
+                min(at),
+                max(at),
+            )
+            for (token, company, source), at in times.items()
         ]
 
     def verify(self) -> None:
@@ -156,8 +167,9 @@ class Segment:
             raise DamagedError("its stream is not sound")
         how, until = layout.ending(self.stream)
         index, summed = sum_up(self.stream, how, self.header.opened_at, until, footer.prev)
+        names = b"".join(map(layout.name_slots, layout.names(self.stream)))
         at = HEADER + len(self.stream)
-        if self._view[at : at + len(index)] != index or summed != footer._replace(names=0):
+        if self._view[at:-FOOTER] != index + names or summed != footer._replace(names=0):
             raise DamagedError("its index or its footer does not agree with its records")
 
 
