@@ -53,7 +53,7 @@ class Site:
         capsys.readouterr()
         status = main(["check", "--live", "-c", str(self.config)])
         out, err = capsys.readouterr()
-        return status, out.splitlines()[2:], err.splitlines()
+        return status, out.splitlines()[3:], err.splitlines()
 
 
 @pytest.fixture
