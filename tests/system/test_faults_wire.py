@@ -25,6 +25,8 @@ FROM = "10657555"
 TIMEOUTS = {"bind": "1s", "connect": "1s", "partial": "1s", "unread": "1s", "response": "2s"}
 STEPS, STEP_S = 24, 0.08
 SENDERS = 4
+HEALS_S = 15.0
+"""How soon messages pass again: the longest time-out, and what a busy machine adds."""
 
 
 class Wires:
@@ -149,6 +151,7 @@ async def test_whatever_happens_to_the_wires_the_history_holds(wires: Wires) -> 
     for mend in itertools.islice(faults(wires, chance), STEPS):
         await asyncio.sleep(STEP_S)
         mend()
+        await wires.smsc.wait_for(len(wires.smsc.submits()) + 1, HEALS_S)
     done.set()
     await asyncio.gather(*sending)
     last = await wires.esme()
@@ -157,7 +160,6 @@ async def test_whatever_happens_to_the_wires_the_history_holds(wires: Wires) -> 
     for esme in (*esmes, last):
         await esme.close()
     await wires.smsc.wait_no_connection()
-    assert len(esmes) > STEPS / 4
-    assert len(wires.smsc.submits()) > 100
+    assert len(esmes) > SENDERS
     blocks = [Block(BLOCKED, "acme", since=0.0)]
     check(History.of([*esmes, last], wires.smsc.connections, blocks))
