@@ -598,8 +598,8 @@ async def test_an_esme_that_never_reads_is_closed_and_its_smsc_was_never_held_up
     pdu = wire.deliver_sm(1, TO, FROM, b"", tlvs=[(c.TAG_MESSAGE_PAYLOAD, b"x" * 60_000)])
     sent = 0
     while sent - unsent(calm.port, port) < 1_500_000:
-        if calm.logged("session_closed", since=since):  # where this took more than its second
-            break
+        if calm.logged("session_closed", since=since, why="unread"):
+            break  # as this took more than its second
         connection.send_raw(pdu)
         sent += len(pdu)
         await asyncio.sleep(0.005)
