@@ -70,6 +70,7 @@ class Limits(Section):
     bind_password_max: Count = Field(8, description="octets of a bind's password (SMPP v3.4 §4.1)")
     per_ip: Count = Field(256, description="connections from one IP address")
     sessions: Count = Field(10_000, description="connections in all")
+    handshakes: Count = Field(256, description="TLS handshakes of ESMEs under way at once")
     memory: Annotated[int, Field(ge=0)] = Field(
         0, description="MiB that the process may take; 0: 80 % of what the kernel allows it"
     )

@@ -1,6 +1,8 @@
 """A TCP connection to an SMSC, and the socket options of every SMPP connection."""
 
 import asyncio
+import errno
+import os
 import socket
 from typing import Any
 
@@ -33,5 +35,7 @@ async def connect(upstream: Upstream, protocol: asyncio.Protocol, **tls: Any) ->
     transport, _ = await asyncio.get_running_loop().create_connection(
         lambda: protocol, host, port, local_addr=local, **tls
     )
+    if transport.is_closing():  # lost before it was handed over: nothing would ever tell of it
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     tune(transport.get_extra_info("socket"))
     return transport

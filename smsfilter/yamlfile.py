@@ -116,7 +116,7 @@ class Document:
             if text.startswith(("[", "{")):
                 below[loc[-1]] = self._read(text, loc, _always(place))
             else:
-                below[loc[-1]] = text or None
+                below[loc[-1]] = None if text in _NULLS else text
 
     def get(self, loc: Iterable[int | str]) -> str | None:
         """Return the text that is written at `loc`, if one is."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.fakes.calm import Visitors
     from tests.fakes.desk import Desk
     from tests.fakes.handset import Handsets
+    from tests.fakes.legs import Legs
     from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site
@@ -38,6 +39,7 @@ MakeDesk = Callable[..., Awaitable["Desk"]]
 
 ON_DEMAND = ("soak", "fuzz")
 """Markers of tests that run only where `-m` asks for them."""
+KINDS_OF_LEGS = ("tcp", "tls")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-minutes", type=float, default=3.0, help="how long -m soak runs")
     parser.addoption("--fuzz-minutes", type=float, default=1.0, help="how long -m fuzz runs")
     parser.addoption("--seed", default=None, help="of -m soak and -m fuzz; chosen if not given")
+    parser.addoption("--legs", choices=KINDS_OF_LEGS, default="tcp", help="of sites in tests")
     parser.addoption("--case", type=int, default=None, help="the one case of -m fuzz to run")
 
 
@@ -67,12 +70,30 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["seed"] = node.config.option.seed
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `tls` on both kinds of legs, unless one kind was asked for."""
+    marked = metafunc.definition.get_closest_marker("tls")
+    if marked and metafunc.config.option.legs == "tcp":
+        # None is what a test that is not marked has: they share the site of their file.
+        metafunc.parametrize("legs", (None, "tls"), ids=KINDS_OF_LEGS, indirect=True)
+
+
+def _is_tls(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    return call is not None and call.params.get("legs") == "tls"
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what runs on demand only, and give it the time that it was given.
 
-    What takes longest in one piece comes first: at the end one worker would wait for the other.
+    What takes longest in one piece comes first: at the end one worker would wait for the other. In
+    each file what runs with TLS comes last, so that its site is made anew but once.
     """
-    items.sort(key=lambda item: item.path.name != "test_interpreters.py")
+    files = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(
+        key=lambda item: (item.path.name != "test_interpreters.py", files[item.path], _is_tls(item))
+    )
     for marker in ON_DEMAND:
         if marker not in config.option.markexpr:
             left_out = [item for item in items if item.get_closest_marker(marker)]
@@ -160,6 +181,15 @@ def records(records_urls: tuple[str, str | None]) -> Iterator[Records]:
     records.close()
 
 
+@pytest.fixture(scope="module")
+def legs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Legs:
+    """What the sites of a file have for legs: plain TCP but for tests marked `tls`, see there."""
+    from tests.fakes.legs import PLAIN, Legs
+
+    kind = getattr(request, "param", None) or request.config.option.legs
+    return Legs.secured(tmp_path_factory.mktemp("legs")) if kind == "tls" else PLAIN
+
+
 @pytest.fixture
 async def smsc() -> AsyncIterator[FakeSMSC]:
     """A scripted SMSC in good health."""
@@ -182,7 +212,7 @@ async def handsets(smsc: FakeSMSC) -> AsyncIterator[Handsets]:
 
 @pytest.fixture
 async def make_site(
-    tmp_path: Path, redis_server: RedisServer, request: pytest.FixtureRequest
+    tmp_path: Path, redis_server: RedisServer, legs: Legs, request: pytest.FixtureRequest
 ) -> AsyncIterator[MakeSite]:
     """Makes sites: `await make_site(…)` with any of
 
@@ -196,9 +226,9 @@ async def make_site(
     started=False       do not start the daemon; wait=False: do not wait until it listens
     wrapper=    a command in front of the daemon's, such as ("prlimit", "--nofile=64")
     env=        environment variables for it
+    legs=       plain TCP or TLS; by default what the fixture `legs` says
     """
     from tests.fakes.site import Site
-    from tests.fakes.smsc import FakeSMSC
 
     names = (f"site{number}" for number in itertools.count(1))
     async with contextlib.AsyncExitStack() as stack:
@@ -215,9 +245,9 @@ async def make_site(
                 redis = redis_server
                 request.getfixturevalue("redis_client")
             if smsc is None:
-                smsc = await FakeSMSC.start()
+                smsc = await legs.smsc()
                 stack.push_async_callback(smsc.stop)
-            site = Site(tmp_path / next(names), redis, smsc, **options)
+            site = Site(tmp_path / next(names), redis, smsc, **{"legs": legs, **options})
             if redis.process is not None:
                 await site.fill()
             stack.push_async_callback(site.close)

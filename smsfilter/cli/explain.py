@@ -7,6 +7,7 @@ command line. The reading, the questions and the verdict are the gate's own (pro
 import argparse
 import asyncio
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "looked up, and the verdict. Exit status 0: it would pass, 1: it would be refused.",
     )
     add_config(parser)
-    parser.add_argument("--account", "-a", metavar="SYSTEM_ID", required=True)
+    parser.add_argument("--account", "-a", metavar="SYSTEM_ID", type=_name, required=True)
     parser.add_argument("--from", dest="source", metavar="SOURCE", default="", help="source_addr")
     parser.add_argument("--to", dest="destination", metavar="NUMBER", help="destination_addr")
     parser.add_argument("--text", default="", help="the text; its signature counts")
@@ -83,6 +84,11 @@ def _time(text: str) -> float:
     except ValueError:
         raise argparse.ArgumentTypeError("not a time such as 2026-11-24T10:00+08:00") from None
     return at.timestamp()
+
+
+def _name(text: str) -> str:
+    """The name that the proxy has for a system_id of these octets, in its log as well."""
+    return os.fsencode(text).decode("latin-1")
 
 
 def _submit_sm(args: argparse.Namespace) -> bytes:

@@ -8,6 +8,7 @@ opened, with TLS where that is configured, and closed without an octet of SMPP.
 import asyncio
 import contextlib
 import os
+import shlex
 import ssl
 import sys
 from collections.abc import Awaitable
@@ -18,7 +19,13 @@ from smsfilter.ends import Upstream
 from smsfilter.rules.policy import ApprovalRule, Mode
 from smsfilter.store import keys, registry
 from smsfilter.store.address import parse_url
-from smsfilter.store.connect import RedisRefused, Unreachable, connected
+from smsfilter.store.connect import (
+    RedisRefused,
+    Unreachable,
+    connected,
+    not_allowed,
+    not_known,
+)
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.tls import told
 
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
 
 REDIS_LEAST: Final = (6, 2)
 """SMISMEMBER came with 6.2."""
+KEYS: Final = ("block:*", "approved:*", "registry:*", "index:epoch")
+COMMANDS: Final = ("+ping", "+info", "+get", "+smismember", "+hgetall", "+exists", "+scan")
+"""What the proxy's user has to be allowed: docs/redis-keys.md says what for."""
 
 
 class Finding(NamedTuple):
@@ -64,13 +74,22 @@ async def redis_findings(loaded: Loaded, file: str) -> list[Finding]:
             found.append(await _epoch(redis, config, file))
             found += await _companies(redis, loaded, file)
     except RedisRefused as error:
-        cure = (
-            f"name the user in redis.url and the password's file in redis.password_file of {file}"
-        )
+        cure = _refusal_cure(error, address.username or "default", config.redis.prefix, file)
         found.append(Finding(False, str(error), cure))
     except Unreachable as error:
         found.append(Finding(False, str(error), "systemctl start redis-server"))
     return found
+
+
+def _refusal_cure(error: RedisRefused, user: str, prefix: str, file: str) -> str:
+    if not_allowed(error):
+        names = [f"~{prefix}{name}" for name in KEYS]
+        return shlex.join(("redis-cli", "ACL", "SETUSER", user, *names, *COMMANDS))
+    if not_known(error):
+        return (
+            f"name the user in redis.url and the password's file in redis.password_file of {file}"
+        )
+    return "see the ssl_ options of redis.url"
 
 
 async def smsc_findings(config: Config) -> list[Finding]:

@@ -24,6 +24,8 @@ class Why(StrEnum):
     """A balancer's connection did not begin with a PROXY header."""
     HANDSHAKE = "handshake"
     """TLS was not agreed upon: no TLS, an old version, a bad or missing certificate."""
+    TOO_MANY_HANDSHAKES = "too_many_handshakes"
+    """More of them were under way than the limits allow."""
     FRAMING = "framing"
     """The peer's octets could not be cut into PDUs."""
     BIND_TIMEOUT = "bind_timeout"

@@ -1,6 +1,8 @@
 """TCP and TLS to the SMSC of an ESME."""
 
 import asyncio
+import errno
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -55,6 +57,8 @@ async def _secure(
         error = await over
         if error is not None:
             raise error
+        if transport.is_closing():  # lost since, and its leg has been told
+            raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     except BaseException:
         tcp.abort()
         raise

@@ -18,10 +18,11 @@ from smsfilter.config import Limits
 from smsfilter.ends import Address, Listen
 from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.entrance import Entrance
+from smsfilter.proxy.handshakes import Handshakes
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import EsmeLeg
 from smsfilter.proxy.relay import Relay
-from smsfilter.proxy.tls import TLSTransport
+from smsfilter.proxy.tls import CrowdedError, TLSTransport
 from smsfilter.tcp import tune
 
 BACKLOG = 1024
@@ -49,6 +50,7 @@ class Listener:
         self._hub = hub
         hub.gone = self._gone
         self._limits = limits
+        self._handshakes = Handshakes(limits.handshakes)
         self._sockets: dict[socket.socket, Listen] = {}
         self._by_peer: Counter[str] = Counter()
         self._counted: dict[Relay, str] = {}
@@ -160,10 +162,13 @@ class Listener:
             return leg
 
         def decided(error: Exception | None) -> None:
-            if error is not None:
+            if isinstance(error, CrowdedError):
+                relay.close(Leg.PROXY, Why.TOO_MANY_HANDSHAKES)
+            elif error is not None:
                 relay.esme_refused(Why.HANDSHAKE, error)
 
-        return TLSTransport(self._hub.keyring.context(end.tls), leg, decided)
+        context = self._hub.keyring.context(end.tls)
+        return TLSTransport(context, leg, decided, handshakes=self._handshakes)
 
     async def _connect(self, relay: Relay, protocol: asyncio.Protocol, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

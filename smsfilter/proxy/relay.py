@@ -8,7 +8,6 @@ word.
 """
 
 import asyncio
-import contextlib
 import sys
 from time import monotonic, time
 
@@ -17,23 +16,20 @@ from smsfilter.proxy.close import Leg, Why
 from smsfilter.proxy.downlink import pass_down
 from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.legs import SmscLeg
-from smsfilter.proxy.octets import nack, request
+from smsfilter.proxy.octets import nack
 from smsfilter.proxy.opening import Opening
+from smsfilter.proxy.parting import end, part, parted
 from smsfilter.proxy.session import Session
 from smsfilter.proxy.turn import Turn
-from smsfilter.smpp.const import ESME_RINVCMDLEN, UNBIND
+from smsfilter.smpp.const import ESME_RINVCMDLEN
 from smsfilter.smpp.receipt import Receipt
-from smsfilter.smpp.session import BOUND, State
+from smsfilter.smpp.session import State
 from smsfilter.tls import told
 
 UNREAD_SOME = 1 << 20
 """Unread octets for an ESME at which its time starts to run."""
 UNTAKEN_MOST = 256 << 10
 """Octets the SMSC has not taken at which reading from the ESME pauses."""
-UNBIND_WITHIN_S = 2.0
-"""How long the SMSC may take to answer the proxy's own unbind."""
-LINGER_S = 5.0
-"""How long a closed connection may take to deliver its last octets."""
 
 
 class Relay:
@@ -41,10 +37,10 @@ class Relay:
 
     __slots__ = (
         "_busy",
-        "_ended",
         "_opening",
         "_since",
         "closing",
+        "ended",
         "esme",
         "esme_full_since",
         "fed_at",
@@ -82,7 +78,8 @@ class Relay:
         self.reading_paused = False
         self.closing = False
         self._busy = False  # a turn is wanted or in flight
-        self._ended: Why | None = None  # the ESME has gone, its last octets may be undecided
+        self.ended: Why | None = None
+        """How the ESME has gone, once it has; its last octets may be undecided."""
         self._opening: Opening | None = Opening(self)
 
     # --- the ESME's leg
@@ -100,7 +97,7 @@ class Relay:
 
     def from_esme(self, data: bytes) -> None:
         """Keep the octets; have them decided if a turn is not under way already."""
-        if self.closing or self._ended is not None:
+        if self.closing or self.ended is not None:
             return
         framer = self.session.from_esme
         self.heard_at = now = monotonic()
@@ -123,13 +120,13 @@ class Relay:
             if self.session.from_esme.ready():
                 self._busy = True
                 self.hub.gate.want(self)
-            elif self._ended is not None:
-                self.part()
+            elif self.ended is not None:
+                part(self)
 
     def begin_turn(self, most: int) -> Turn | None:
         """See `gate.Waiting`."""
         self._busy = False
-        if self.closing or self._ended is Why.RESET:
+        if self.closing or self.ended is Why.RESET:
             return None
         session = self.session
         framer = session.from_esme
@@ -146,7 +143,7 @@ class Relay:
     def finish_turn(self, turn: Turn) -> None:
         """See `gate.Waiting`."""
         self._busy = False
-        if self.closing or self._ended is Why.RESET or self.smsc is None:
+        if self.closing or self.ended is Why.RESET or self.smsc is None:
             return
         if turn.unbound:
             self.session.state = State.UNBOUND
@@ -157,7 +154,7 @@ class Relay:
         if turn.count:
             self.hub.metrics.added_seconds.observe(monotonic() - turn.fed_at, turn.count)
         framer = self.session.from_esme
-        if framer.size or framer.broken or self.reading_paused or self._ended:
+        if framer.size or framer.broken or self.reading_paused or self.ended:
             self._after_turn()
 
     def _after_turn(self) -> None:
@@ -168,7 +165,7 @@ class Relay:
             return
         self.go_on()
         if self.reading_paused and self._has_room() and not self.smsc_is_full:
-            self._resume_reading()
+            self.resume_reading()
 
     def to_esme(self, octets: bytes) -> None:
         """Send to the ESME; one that does not read at all is closed."""
@@ -198,24 +195,24 @@ class Relay:
         """FIN: what was read is still decided and forwarded, then the SMSC leg is unbound."""
         if self.closing and self.esme is not None:
             self.esme.close()
-        if self.closing or self._ended is not None:
+        if self.closing or self.ended is not None:
             return
-        self._ended = Why.UNBOUND if self.session.state is State.UNBOUND else Why.CLOSED
+        self.ended = Why.UNBOUND if self.session.state is State.UNBOUND else Why.CLOSED
         if self._opening is not None:
-            self.close(Leg.ESME, self._ended)
+            self.close(Leg.ESME, self.ended)
         elif not self._busy:
             self.go_on()
 
     def esme_lost(self, error: Exception | None) -> None:
         """The connection is gone. Where that is news (RST), the undecided is dropped."""
         self.esme = None
-        if self._ended is None and not self.closing:
-            self._ended = Why.RESET if error else Why.CLOSED
+        if self.ended is None and not self.closing:
+            self.ended = Why.RESET if error else Why.CLOSED
             if self._opening is not None:
-                self.close(Leg.ESME, self._ended)
+                self.close(Leg.ESME, self.ended)
             else:
-                self._ended = Why.RESET
-                self.part()
+                self.ended = Why.RESET
+                part(self)
         self._leave_if_done()
 
     def _has_room(self) -> bool:
@@ -227,8 +224,9 @@ class Relay:
             self.reading_paused = True
             self.esme.pause_reading()
 
-    def _resume_reading(self) -> None:
-        if self.reading_paused and self.esme is not None and self._ended is None:
+    def resume_reading(self) -> None:
+        """Read from the ESME, if that was paused."""
+        if self.reading_paused and self.esme is not None and self.ended is None:
             self.esme.resume_reading()
         self.reading_paused = False
 
@@ -263,7 +261,7 @@ class Relay:
             smsc.write(nack(framer.broken.sequence_number, ESME_RINVCMDLEN))
             self.close(Leg.SMSC, Why.FRAMING)
         elif session.parted:
-            self._parted()
+            parted(self)
 
     def smsc_full(self, full: bool) -> None:
         """See `legs.Pair`: reading from the ESME stops until the SMSC has taken some."""
@@ -273,7 +271,7 @@ class Relay:
         else:
             self.go_on()
             if self.reading_paused and self._has_room():
-                self._resume_reading()
+                self.resume_reading()
 
     def smsc_lost(self, leg: SmscLeg, error: Exception | None) -> None:
         """The SMSC leg has ended, so the ESME's ends too."""
@@ -283,8 +281,8 @@ class Relay:
         if self._opening is not None and not self.closing:
             self._opening.smsc_lost(error)
         elif not self.closing:
-            if self._ended is not None:
-                self.close(Leg.ESME, self._ended)
+            if self.ended is not None:
+                self.close(Leg.ESME, self.ended)
             else:
                 why = Why.RESET if error else Why.CLOSED
                 self.close(Leg.SMSC, Why.UNBOUND if self.session.state is State.UNBOUND else why)
@@ -296,68 +294,19 @@ class Relay:
         """The SMSC has accepted the bind: the gate has the word from now on."""
         self._opening = None
 
-    def part(self) -> None:
-        """Unbind the SMSC leg and close, once its answer is there or two seconds have passed."""
-        session = self.session
-        if self.smsc is None or self.closing or session.own_unbind is not None:
-            return
-        if session.state not in BOUND:
-            self.close(Leg.ESME, self._ended or Why.CLOSED)
-            return
-        self._unbind(self.smsc)
-
-    def _unbind(self, smsc: asyncio.Transport) -> None:
-        session = self.session
-        session.own_unbind = session.unused_sequence_number()
-        smsc.write(request(UNBIND, session.own_unbind))
-        asyncio.get_running_loop().call_later(UNBIND_WITHIN_S, self._parted)
-
-    def _parted(self) -> None:
-        self.close(Leg.ESME, self._ended or Why.CLOSED)
-        if self.smsc is not None:
-            self.smsc.close()
-            asyncio.get_running_loop().call_later(LINGER_S, self._abort)
-
     def close(self, leg: Leg, why: Why) -> None:
         """End both legs: the ESME's at once, the SMSC's after an unbind where it is bound."""
         if self.closing:
             return
         self.closing = True
-        session = self.session
         self.hub.metrics.closes[leg, why] += 1
         self._tell(leg, why)
         if self._opening is not None:
             self._opening.cancel()
         else:
-            self.hub.binds.leave(session.account)
-        if self.esme is not None:
-            self._see_off(self.esme)
-        if self.smsc is not None:
-            deaf = leg is Leg.SMSC and why in (Why.FRAMING, Why.STALLED)
-            if session.state in BOUND and session.own_unbind is None and not deaf:
-                self._unbind(self.smsc)
-            elif session.own_unbind is None or session.parted or deaf:
-                self.smsc.close()
-        asyncio.get_running_loop().call_later(LINGER_S, self._abort)
+            self.hub.binds.leave(self.session.account)
+        end(self, leg, why)
         self._leave_if_done()
-
-    def _see_off(self, esme: asyncio.Transport) -> None:
-        """Close the ESME's connection without losing it an answer that is on its way.
-
-        To close while octets of it are unread is to reset the connection, and TCP then throws away
-        what it has not read yet. So it gets FIN, and what it still says is read until it goes too.
-        """
-        if self._ended is not None or esme.is_closing():
-            esme.close()
-            return
-        self._resume_reading()
-        with contextlib.suppress(OSError):
-            esme.write_eof()
-
-    def _abort(self) -> None:
-        for transport in (self.esme, self.smsc):
-            if transport is not None:
-                transport.abort()
 
     def _leave_if_done(self) -> None:
         if self.closing and self.esme is None and self.smsc is None:

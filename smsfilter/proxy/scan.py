@@ -367,6 +367,9 @@ class Scan:
 
     def _count(self, decision: Decision) -> None:
         assert decision.reason is not None  # noqa: S101 - a refusal has a reason
+        if decision.reason is Reason.ALREADY_BOUND:  # a bind is no message
+            self.metrics.binds[decision.reason] += 1
+            return
         self.session.refused += 1
         self.metrics.refused[decision.kind, decision.reason] += 1
 
@@ -380,7 +383,7 @@ class Scan:
                 continue
             if step.effect == Effect.SHADOW:
                 self.metrics.shadow[step.rule, step.reason] += 1
-            elif step.effect == Effect.BYPASS:
+            elif step.effect == Effect.BYPASS and decision.kind is Kind.FORWARD:
                 self.metrics.bypassed[step.rule] += 1
             self._note(line, facts.readings or (destination,), step, decision)
         return decision

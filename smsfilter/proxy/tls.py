@@ -15,11 +15,17 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, cast
 
+from smsfilter.proxy.handshakes import Handshakes
+
 RECORD_MOST = 1 << 14
 """Octets that a record of TLS holds at most (RFC 8446 §5.1)."""
 
 Decided = Callable[[Exception | None], None]
 """Called once, at the end of a handshake, with what is wrong if it failed."""
+
+
+class CrowdedError(ConnectionError):
+    """Too many handshakes are under way."""
 
 
 class TLSTransport(asyncio.Transport, asyncio.Protocol):
@@ -34,8 +40,11 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         leg: asyncio.Protocol,
         decided: Decided,
         server_name: str | None = None,
+        handshakes: Handshakes | None = None,
     ) -> None:
+        """`server_name` is who is called; without it TLS is the server's, with `handshakes`."""
         super().__init__()
+        self._handshakes = handshakes
         self._leg = leg
         self._decided: Decided | None = decided
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -62,10 +71,30 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         if self._deaf:
             return
         self._in.write(data)
-        if not self._secured:
+        if self._secured:
+            self._read()
+        elif self._handshakes is None:
+            self.go_on()
+        else:
+            self._tcp.pause_reading()  # until its turn comes, what is said waits with the kernel
+            self._handshakes.want(self)
+
+    def go_on(self) -> bool:
+        """Go on with the handshake; whether the peer has to say more. See `handshakes.Shaking`."""
+        if self._tcp.is_closing():
+            return False
+        if self._handshakes is not None:
+            self._tcp.resume_reading()
+        if not self._deaf:
             self._shake()
         if self._secured and not self._deaf:
             self._read()
+        return not (self._secured or self._deaf)
+
+    def turn_away(self) -> None:
+        """Close, as there is no room for another handshake."""
+        self.abort()
+        self._decide(CrowdedError("too many handshakes are under way"))
 
     def eof_received(self) -> bool:
         """FIN, with or without a close_notify before it: PDUs that came whole are whole."""
@@ -104,6 +133,8 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
     def _decide(self, error: Exception | None) -> None:
         """Tell how the handshake has ended, once."""
         decided, self._decided = self._decided, None
+        if self._handshakes is not None:
+            self._handshakes.over(self)
         if decided is not None:
             decided(error)
 

@@ -9,7 +9,7 @@ is followed. Errors are said in one line, without secrets.
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -33,6 +33,8 @@ __all__ = [
     "dial",
     "endpoint",
     "greeting",
+    "not_allowed",
+    "not_known",
     "parse_url",
     "refused",
     "ssl_context",
@@ -232,25 +234,45 @@ def _said(address: RedisAddress, error: Exception) -> Unreachable:
 
 def refused(error: BaseException) -> bool:
     """Whether Redis, or TLS, turned us away: a fault of the set-up that no waiting cures."""
+    return (
+        not_allowed(error)
+        or not_known(error)
+        or any(
+            isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError)
+            for link in _links(error)
+        )
+    )
+
+
+def not_allowed(error: BaseException) -> bool:
+    """Whether the ACL user may not do what was asked."""
+    return any(
+        isinstance(link, NoPermissionError) or str(link).startswith("NOPERM")
+        for link in _links(error)
+    )
+
+
+def not_known(error: BaseException) -> bool:
+    """Whether the user or the password is wrong or missing."""
+    return any(
+        isinstance(link, AuthenticationError) or str(link).startswith(("NOAUTH", "WRONGPASS"))
+        for link in _links(error)
+    )
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from: redis-py wraps what the system said."""
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, AuthenticationError | NoPermissionError):
-            return True
-        if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):
-            return True
-        if str(link).startswith(("NOAUTH", "WRONGPASS", "NOPERM")):
-            return True
+        yield link
         link = link.__cause__ or link.__context__
-    return False
 
 
 def _why(error: BaseException) -> str:
     """Return the reason in one line."""
-    link: BaseException | None = error
-    while link is not None:  # redis-py wraps what the system said
+    for link in _links(error):
         if isinstance(link, OSError) and link.errno and not isinstance(link, ssl.SSLError):
             return os.strerror(link.errno)
-        link = link.__cause__ or link.__context__
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
     return " ".join(str(error).split()) or type(error).__name__

@@ -20,6 +20,7 @@ import hiredis
 from smsfilter.store import keys
 from smsfilter.store.address import RedisAddress
 from smsfilter.store.connect import RedisRefused, Unreachable, dial, greeting, refused
+from smsfilter.store.health import NO_MASTER, QUESTIONS, Health
 
 Replies = list[object]
 Done = Callable[[Replies | None], None]
@@ -173,12 +174,12 @@ class Index:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._probe: asyncio.TimerHandle | None = None
-        self._evicted: int | None = None
         self._told: set[str] = set()
         self._untrusted = ""
         self._keeper: asyncio.Task[None] | None = None
         self._gone = asyncio.Event()
-        self._health = pack("INFO", "memory") + pack("INFO", "stats") + pack("INFO", "replication")
+        self._health = Health(as_master=bool(address.sentinel))
+        self._questions = b"".join(pack(*each) for each in QUESTIONS) + self.epoch_command
         self.epoch_read: Callable[[object], None] = lambda _raw: None
         """Called with `index:epoch` at each health check, so that it is known without traffic."""
 
@@ -275,7 +276,7 @@ class Index:
 
     def _send_health(self, done: Done) -> None:
         if self._link is not None:
-            self._link.send(self._health + self.epoch_command, 4, done)
+            self._link.send(self._questions, len(QUESTIONS) + 1, done)
 
     def _set_up(self) -> None:
         if not self.up:
@@ -334,7 +335,7 @@ class Index:
             link.drop("not in use")
             raise
         self._link = link
-        self._evicted = None
+        self._health.begin()
         self._judge_health(health)
         if self._untrusted:
             self._set_away(self._untrusted)
@@ -349,11 +350,9 @@ class Index:
             if isinstance(reply, Exception):
                 kind = RedisRefused if refused(reply) else Unreachable
                 raise kind(f"redis at {self.address}: {reply}")
-        return await self._first_words(link, self._health + self.epoch_command, 4)
+        return await self._first_words(link, self._questions, len(QUESTIONS) + 1)
 
     async def _first_words(self, link: _Link, commands: bytes, count: int) -> Replies:
-        if not count:
-            return []
         answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
 
         def done(replies: Replies | None) -> None:
@@ -389,36 +388,11 @@ class Index:
             self._set_away(self._untrusted)
 
     def _judge_health(self, replies: Replies) -> None:
-        """Whether what Redis says of itself lets an absent key mean "no block"."""
-        self._untrusted = ""
-        error = next((r for r in replies if isinstance(r, Exception)), None)
-        if error is not None:
-            self._untrusted = f"Redis does not tell its health: {error}"
-            if str(error).startswith("LOADING"):
-                self._untrusted = "Redis is loading its data"
-            elif error is replies[3]:
-                self._untrusted = f"index:epoch: {error}"
+        """See whether look-ups can be trusted, and read the epoch."""
+        self._untrusted = self._health.untold(replies)
+        if self._untrusted:
             return
-        told: dict[str, str] = {}
-        for reply in replies[:3]:
-            text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else ""
-            for line in text.splitlines():
-                name, _, value = line.partition(":")
-                told[name] = value
-        eviction = told.get("maxmemory_policy", "")
-        count = told.get("evicted_keys", "")
-        if not count.isdecimal():
-            self._untrusted = "Redis does not tell its health"
-            return
-        evicted = int(count)
-        grown = self._evicted is not None and evicted > self._evicted
-        self._evicted = evicted
-        if eviction.startswith("allkeys-"):
-            self._untrusted = f"maxmemory-policy {eviction} may evict blocks: set noeviction"
-        elif grown and not eviction.startswith(("noeviction", "volatile-")):
-            self._untrusted = "Redis evicts keys: set maxmemory-policy noeviction"
-        elif self.address.sentinel and told.get("role") != "master":
-            self._untrusted = "Redis is no longer the master"
-            if self._link is not None:
-                self._link.drop(self._untrusted)
-        self.epoch_read(replies[3])
+        self._untrusted = self._health.distrust(replies)
+        if self._untrusted == NO_MASTER and self._link is not None:
+            self._link.drop(NO_MASTER)
+        self.epoch_read(replies[-1])

@@ -150,33 +150,45 @@ async def _registry(
     return [], Registry(loaded[1], ZoneInfo(policy.timezone))
 
 
+class _Place(NamedTuple):
+    """Where the members of a key belong, once its name is cured."""
+
+    key: str
+    kind: str
+    name: str
+    """What stands in the braces: a number or a company."""
+
+
 async def _check(client: "Redis", batch: Sequence[bytes | str], checks: "_Checks") -> list[Finding]:
-    """Hold one batch of keys against the checks: the names first, then what the sets hold."""
+    """Hold one batch of keys against the checks: the names first, then what the sets hold.
+
+    The cures of a key are to be done in order: those of members are for where they are by then.
+    """
     found: list[Finding] = []
-    sets = []
-    for key in batch:
-        match = checks.parts(key)
-        if match is None:
-            found += checks.stray(key)
-        else:
-            sets.append((key, *match))
+    ours = [(key, *told) for key in batch if (told := checks.told(key)) is not None]
     async with client.pipeline(transaction=False) as pipe:
-        for key, _, _ in sets:
+        for key, *_ in ours:
             pipe.smembers(key)
         answers: list[Any] = await pipe.execute(raise_on_error=False)
-    for (key, kind, name), answer in zip(sets, answers, strict=True):
+    for (key, problem, cure, place), answer in zip(ours, answers, strict=True):
         shown = _text(key)
-        found += checks.block(shown, name) if kind == "block" else checks.approved(shown, name)
         if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
             actual = _text(await client.type(key))
-            problem = f"is a {actual} and not a set: each look-up of it fails"
-            found.append(Finding(shown, problem, _redis("DEL", shown)))
+            is_asked_for = checks.asks_for(key)
+            wrong = f"is a {actual} and not a set"
+            found.append(
+                Finding(shown, f"{wrong}: each look-up of it fails", _redis("DEL", shown))
+                if is_asked_for
+                else Finding(shown, f"{problem}; it {wrong}")
+            )
             continue
+        if problem:
+            found.append(Finding(shown, problem, cure))
         if isinstance(answer, Exception):
             raise answer
-        for octets in sorted(answer):
-            member = _text(octets)
-            found += checks.member(shown, kind, name, member)
+        if place:
+            for octets in sorted(answer):
+                found += checks.member(shown, place, _text(octets))
     return found
 
 
@@ -192,55 +204,60 @@ class _Checks:
         self._now = time.time()
         self._judged = lru_cache(maxsize=1 << 16)(self._judge_company)
 
-    def parts(self, key: bytes | str) -> tuple[str, str] | None:
-        """Return the kind of a key and what stands in its braces, if the path may ask for it."""
-        name = _text(key).removeprefix(self._prefix)
-        found = _KEY.fullmatch(name)
-        return (found[1], found[2]) if found else None
+    def asks_for(self, key: bytes | str) -> bool:
+        """Whether the path may ask for a key of this form."""
+        return _KEY.fullmatch(_text(key).removeprefix(self._prefix)) is not None
 
-    def stray(self, key: bytes | str) -> Iterator[Finding]:
-        """Find keys that look as if the path asked for them."""
+    def told(self, key: bytes | str) -> tuple[str, str, _Place | None] | None:
+        """Say what is wrong with a key's name, what cures it, and where its members belong.
+
+        No place: they are of no use anywhere. None: the key is nobody's who meant the path.
+        """
         shown = _text(key)
-        found = _NEARLY.fullmatch(shown.removeprefix(self._prefix))
+        bare = shown.removeprefix(self._prefix)
+        if found := _KEY.fullmatch(bare):
+            kind, name = found[1], found[2]
+            problem, place = self._block(name) if kind == "block" else self._approved(name)
+            cure = _move(shown, place.key) if place else _redis("DEL", shown)
+            return problem, cure if problem else "", place
+        found = _NEARLY.fullmatch(bare)
         if found is None:
-            return
+            return None
         if found[1].lower().startswith("b"):
-            digits = _NUMBER.search(found[2])
-            canonical = digits and self._canonical(digits[0])
-            meant = canonical and keys.block(self._prefix, canonical)
-            shape = keys.block(self._prefix, "number")
+            part, shape = _NUMBER.search(found[2]), keys.block(self._prefix, "number")
+            place = self._block(part[0])[1] if part else None
         else:
-            company = COMPANY_ID.search(found[2])
-            meant = company and keys.approved(self._prefix, company[0])
-            shape = keys.approved(self._prefix, "company")
-        cure = _move(shown, meant) if meant else ""
-        yield Finding(shown, f"is never asked for: keys are written {shape}", cure)
+            part, shape = COMPANY_ID.search(found[2]), keys.approved(self._prefix, "company")
+            place = self._approved(part[0])[1] if part else None
+        problem = f"is never asked for: keys are written {shape}"
+        return problem, _move(shown, place.key) if place else "", place
 
-    def block(self, key: str, number: str) -> Iterator[Finding]:
+    def _block(self, number: str) -> tuple[str, _Place | None]:
         """Check that a block stands under the canonical form of a number."""
         canonical = self._canonical(number)
         if canonical is None:
-            yield Finding(key, "is no number that a message can be sent to", _redis("DEL", key))
-        elif canonical != number:
-            meant = keys.block(self._prefix, canonical)
-            problem = f"the canonical form of this number is {canonical}: messages may miss it"
-            yield Finding(key, problem, _move(key, meant))
+            return "is no number that a message can be sent to", None
+        place = _Place(keys.block(self._prefix, canonical), "block", canonical)
+        if canonical == number:
+            return "", place
+        return f"the canonical form of this number is {canonical}: messages may miss it", place
 
-    def approved(self, key: str, company: str) -> Iterator[Finding]:
+    def _approved(self, company: str) -> tuple[str, _Place | None]:
         """Check that an approval is one of a known company."""
         problem, better = self._judged(company)
-        if problem:
-            meant = better and keys.approved(self._prefix, better)
-            yield Finding(key, problem, _move(key, meant) if meant else _redis("DEL", key))
+        if problem and not better:
+            return problem, None
+        name = better or company
+        return problem, _Place(keys.approved(self._prefix, name), "approved", name)
 
-    def member(self, key: str, kind: str, company: str, member: str) -> Iterator[Finding]:
-        """Check one member of a set."""
+    def member(self, key: str, place: _Place, member: str) -> Iterator[Finding]:
+        """Check one member of a set; it is cured in its place."""
         if member == "*":
             return
         if not member:
             problem, better = "has an empty member, which means nobody", ""
-        elif kind == "approved":
-            problem, better = self._judge_approval(company, member)
+        elif place.kind == "approved":
+            problem, better = self._judge_approval(place.name, member)
         elif member.startswith("source:"):
             normalised = "source:" + self._normalised(member.removeprefix("source:"))
             problem = "" if normalised == member else f"{member!r} is asked for as {normalised!r}"
@@ -248,10 +265,9 @@ class _Checks:
         else:
             problem, better = self._judged(member)
         if problem:
-            cure = _redis("SREM", key, member)
-            yield Finding(
-                key, problem, f"{_redis('SADD', key, better)} && {cure}" if better else cure
-            )
+            cure = _redis("SREM", place.key, member)
+            add = f"{_redis('SADD', place.key, better)} && " if better else ""
+            yield Finding(key, problem, add + cure)
 
     def _canonical(self, number: str) -> str | None:
         found = self._read(number.encode()) if number.isascii() else ()

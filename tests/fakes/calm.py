@@ -60,7 +60,7 @@ class Visitors:
         **options: Any,
     ) -> FakeESME:
         """Connect an ESME, bound unless the account is None; `fields` are those of its bind."""
-        esme = await FakeESME.connect(port or self.site.port, **options)
+        esme = await self.site.legs.esme(port or self.site.port, **options)
         self._esmes.append(esme)
         return esme if account is None else await esme.bound(kind, account, **(fields or {}))
 

@@ -147,7 +147,8 @@ class Daemon:
 
     def assert_clean(self) -> None:
         """No exception that nobody caught, no traceback, no line that is no known log line."""
-        assert not self.logged("unhandled"), self.story()
+        unhandled = "\n".join(line["exception"] for line in self.logged("unhandled"))
+        assert not unhandled, f"{unhandled}\n{self.story()}"
         assert not any("Traceback" in line for line in self.stderr), self.story()
         assert not self.garbled, f"no JSON on stdout: {self.garbled[:5]}"
         unknown = {line["event"] for line in self.log} - log_events()

@@ -18,6 +18,7 @@ from smsfilter.rules.senders import RegistryFile
 from smsfilter.store import registry as registry_store
 from tests.fakes.daemon import Daemon
 from tests.fakes.esme import FakeESME
+from tests.fakes.legs import PLAIN, Legs
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.registry import APPROVED, REGISTRY
 from tests.fakes.smsc import FakeSMSC
@@ -49,8 +50,10 @@ class Site(Daemon):
         index_ready: bool = True,
         wrapper: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        legs: Legs = PLAIN,
     ) -> None:
         super().__init__(directory, wrapper, env)
+        self.legs = legs
         self.server = server
         self._smsc = smsc
         self.registry = registry
@@ -84,7 +87,7 @@ class Site(Daemon):
             "log": {"format": "json", "decisions": "all"},
         }
         (self.directory / "state").mkdir(exist_ok=True)
-        self._write(self.config_path, merged(base, over))
+        self._write(self.config_path, self.legs.config(merged(base, over)))
 
     def _write(self, path: Path, content: Mapping[str, Any]) -> None:
         path.write_text(yaml.safe_dump(dict(content), allow_unicode=True), encoding="utf-8")
@@ -188,7 +191,7 @@ class Site(Daemon):
 
     async def connect(self, **options: Any) -> FakeESME:
         """An ESME that has connected and not bound, closed at the end of the test."""
-        esme = await FakeESME.connect(self.port, **options)
+        esme = await self.legs.esme(self.port, **options)
         self._esmes.append(esme)
         return esme
 

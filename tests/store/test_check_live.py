@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -175,6 +176,38 @@ def test_a_redis_that_refuses(
     _, out, err = site.check(capsys)
     assert out[0].startswith("redis at unix://")
     assert "hush" not in "".join(out + err)
+
+
+def test_a_user_who_is_not_allowed_what_is_asked(
+    tmp_path: Path, make_redis: MakeRedis, smsc_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = make_redis()
+    (tmp_path / "secret").write_text("hush\n")
+    url = f"redis://path@127.0.0.1:{server.port}/0"
+    site = Site(tmp_path, url, f"127.0.0.1:{smsc_port}", prefix="p:")
+    text = site.config.read_text()
+    site.config.write_text(text.replace("{url", "{password_file: secret, url"))
+    with server.connect() as admin:
+        admin.set("p:index:epoch", "abc:1")
+        admin.sadd("p:approved:{acme}", "*")
+        load_registry(server, "p:")
+        admin.execute_command("ACL", "SETUSER", "path", "on", ">hush", "resetkeys", "-@all")
+        status, _, err = site.check(capsys)
+        assert status == 1
+        assert "no permissions" in err[0]
+        assert "password" not in err[0]
+        program, *words = shlex.split(err[0].partition("; cure: ")[2])
+        assert program == "redis-cli"
+        admin.execute_command(*words)
+    assert site.check(capsys)[0] == 0
+
+
+def test_a_redis_whose_certificate_is_not_accepted(
+    tmp_path: Path, make_redis: MakeRedis, smsc_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"rediss://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/none.pem"
+    _, _, err = Site(tmp_path, url, f"127.0.0.1:{smsc_port}").check(capsys)
+    assert err[0].endswith("; cure: see the ssl_ options of redis.url")
 
 
 def test_nothing_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,6 +196,39 @@ async def test_approvals_of_unknown_companies(store: redis.asyncio.Redis) -> Non
     assert await store.smembers("approved:{acme}") == {b"*"}
 
 
+@pytest.mark.parametrize(
+    ("key", "member", "where", "better"),
+    [
+        ("block:{13800138000}", "ACME", "block:{8613800138000}", "acme"),
+        ("block:13800138000", "ACME", "block:{8613800138000}", "acme"),
+        ("block:{13800138000}", "charlie", "block:{8613800138000}", None),
+        ("block:{abc}", "ACME", None, None),
+        ("approved:{ACME}", "+8610657555", "approved:{acme}", "10657555"),
+        ("Approved:{ACME}", "+8610657555", "approved:{acme}", "10657555"),
+        ("approved:acme2", "10658888", "approved:{acme}", None),
+        ("approved:{charlie}", "10658888", None, None),
+    ],
+)
+async def test_key_and_member_both_wrong_are_cured_one_after_the_other(
+    store: redis.asyncio.Redis, key: str, member: str, where: str | None, better: str | None
+) -> None:
+    await store.sadd(key, member)
+    found = await lint.lint(store, "")
+    assert [finding.key for finding in found] == [key] * (2 if where else 1)
+    left = [await cured(store, finding.cure) for finding in found]
+    assert left[-1] == []
+    held = await store.smembers(where) if where else set()
+    assert held == ({better.encode()} if better else set())
+    assert not await store.exists(key)
+
+
+async def test_a_misspelt_key_of_another_type_is_nobody_s_to_move(
+    store: redis.asyncio.Redis, redis_client: redis.Redis
+) -> None:
+    redis_client.set("block:8613800138000", "somebody else's")
+    assert (await one(store)).cure == ""
+
+
 async def test_unknown_accounts_that_are_their_own_company(store: redis.asyncio.Redis) -> None:
     await store.sadd("block:{8613800138000}", "charlie")
     await store.sadd("approved:{charlie}", "*")

@@ -226,7 +226,7 @@ def test_lint(type_in: Type, site: Path, redis_client: redis.Redis) -> None:
     status, out, err = type_in("index", "lint")
     assert (status, err) == (1, "2 found\n")
     assert "block:{13800138000}: the canonical form of this number is 8613800138000" in out
-    assert "cure: redis-cli SADD 'block:{13800138000}' acme && redis-cli SREM" in out
+    assert "cure: redis-cli SADD 'block:{8613800138000}' acme && redis-cli SREM" in out
     status, out, _ = type_in("index", "lint", "--json")
     assert status == 1
     assert [finding["key"] for finding in json.loads(out)] == ["block:{13800138000}"] * 2

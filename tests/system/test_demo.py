@@ -24,9 +24,10 @@ from pathlib import Path
 
 import pytest
 
+from smsfilter.cli.demo import senders
 from smsfilter.cli.demo.senders import REPORTER
-from smsfilter.cli.demo.show import show
-from smsfilter.cli.demo.site import Site
+from smsfilter.cli.demo.show import LAST_WORDS_S, show
+from smsfilter.cli.demo.site import STOP_TIMEOUT_S, Site
 from smsfilter.cli.main import main
 from tests.fakes.changes import TIMEOUT_S, Changes
 from tests.fakes.daemon import ROOT, START_TIMEOUT_S
@@ -248,6 +249,20 @@ async def test_a_proxy_that_is_killed_ends_the_demo(demo: Demo, arguments: tuple
     os.kill(demo.proxy_pid(), signal.SIGKILL)
     assert await demo.end() == 1
     assert demo.program.stderr == ["smsfilter demo: the proxy has ended: killed by signal 9"]
+
+
+@pytest.mark.slow
+async def test_a_proxy_that_says_nothing_ends_the_demo(demo: Demo) -> None:
+    await demo.start("--seconds", "60")
+    await demo.line("0:00")
+    os.kill(demo.proxy_pid(), signal.SIGSTOP)
+    assert await demo.end() == 1
+    [line] = demo.program.stderr
+    assert re.fullmatch(r"smsfilter demo: account \w+: no answer in 5 s", line)
+
+
+def test_the_end_of_a_demo_whose_proxy_says_nothing_is_near() -> None:
+    assert senders.ANSWER_S + LAST_WORDS_S + STOP_TIMEOUT_S < 10
 
 
 async def test_a_demo_that_is_killed_takes_its_processes_along(demo: Demo) -> None:

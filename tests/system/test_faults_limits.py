@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from smsfilter.smpp import const as c
 from tests.fakes.calm import Visitors, calm_site, customer
-from tests.fakes.esme import FakeESME
+from tests.fakes.legs import Legs
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
@@ -26,9 +26,9 @@ PER_IP, SESSIONS = 6, 10
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def calm(tmp_path_factory: pytest.TempPathFactory, legs: Legs) -> AsyncIterator[Site]:
     """The site of this file."""
-    smsc = await FakeSMSC.start()
+    smsc = await legs.smsc()
     config = {
         "proxy": {
             "limits": {"per_ip": PER_IP, "sessions": SESSIONS},
@@ -43,7 +43,7 @@ async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
         }
     }
     directory = tmp_path_factory.mktemp("limits")
-    async with calm_site(directory, smsc, config=config, policy=policy) as site:
+    async with calm_site(directory, smsc, config=config, policy=policy, legs=legs) as site:
         yield site
     await smsc.stop()
 
@@ -131,7 +131,7 @@ async def test_binds_refused_by_the_smsc_take_no_session(connect: Visitors, smsc
 
 async def is_turned_away(calm: Site, local_host: str) -> bool:
     """Whether a connection from there is closed without a word."""
-    esme = await FakeESME.connect(calm.port, local_host=local_host)
+    esme = await calm.legs.esme(calm.port, local_host=local_host)
     enquiry = asyncio.ensure_future(esme.enquire_link())
     ended = asyncio.ensure_future(esme.wait_ended())
     await asyncio.wait({enquiry, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +184,7 @@ async def test_strangers_cost_neither_log_lines_nor_connections_of_the_smsc(
     """Scanners come by the thousand."""
     made, since = len(smsc.connections), len(calm.log)
     for n in range(200):
-        esme = await FakeESME.connect(calm.port)
+        esme = await calm.legs.esme(calm.port)
         esme.send_raw((b"GET / HTTP/1.1\r\n\r\n", b"", b"\x03\0\0\x13\x0e\xe0\0\0")[n % 3])
         esme.half_close()
         assert await esme.wait_ended() in ("fin", "rst")

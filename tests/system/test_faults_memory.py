@@ -12,7 +12,7 @@ from tests.fakes.calm import customer
 pytestmark = [pytest.mark.system, pytest.mark.redis]
 
 FROM, TO = "10657555", "8613800138000"
-LIMIT_MIB = 80
+LIMIT_MIB = 100
 DEAF, ROUNDS = 24, 100
 
 

@@ -16,9 +16,11 @@ from smsfilter.smpp import const as c
 from tests.conftest import MakeRedis, MakeSite
 from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, customer
+from tests.fakes.certificates import HOST
 from tests.fakes.daemon import ROOT
 from tests.fakes.esme import FakeESME
 from tests.fakes.history import Block, History, check, mark
+from tests.fakes.legs import Legs
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
@@ -78,6 +80,7 @@ def history(site: Site, floods: list[Flood]) -> History:
 # killed
 
 
+@pytest.mark.tls
 async def test_killed_under_load(make_site: MakeSite) -> None:
     site = await make_site(config=QUIET)
     floods = await traffic(site)
@@ -104,6 +107,7 @@ async def test_killed_under_load(make_site: MakeSite) -> None:
 # stopped
 
 
+@pytest.mark.tls
 async def test_sigterm_drains(make_site: MakeSite) -> None:
     site = await make_site(config={"proxy": {"timeouts": {"drain": "10s"}}})
     smsc = site.smsc
@@ -135,6 +139,7 @@ async def test_sigterm_drains(make_site: MakeSite) -> None:
     assert site.logged("stopped")
 
 
+@pytest.mark.tls
 async def test_sigterm_under_load_loses_no_answer(make_site: MakeSite) -> None:
     """Every message the SMSC has said ok to is ok at its sender, who will not send it again."""
     site = await make_site(config=QUIET)
@@ -152,6 +157,7 @@ async def test_sigterm_under_load_loses_no_answer(make_site: MakeSite) -> None:
         assert wire.header(connection.received[-1]).command_id == c.UNBIND
 
 
+@pytest.mark.tls
 async def test_answers_on_their_way_survive_the_end_of_a_session_that_still_sends(
     make_site: MakeSite,
 ) -> None:
@@ -458,7 +464,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [100_000, 1_000_000])
-async def test_messages_leave_nothing_behind(make_site: MakeSite, count: int) -> None:
+async def test_messages_leave_nothing_behind(make_site: MakeSite, legs: Legs, count: int) -> None:
     smsc = await FakeSMSC.start()
     sinks: list[Sink] = []
 
@@ -467,9 +473,13 @@ async def test_messages_leave_nothing_behind(make_site: MakeSite, count: int) ->
         return sinks[-1]
 
     smsc.stop_listening()
-    server = await asyncio.get_running_loop().create_server(sink, "127.0.0.1", smsc.port)
+    server = await asyncio.get_running_loop().create_server(
+        sink, "127.0.0.1", smsc.port, ssl=legs.smsc_tls
+    )
     site = await make_site(smsc=smsc, config=QUIET)
-    pairs = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(2)]
+    name = HOST if legs.esme_tls else None
+    ends = {"ssl": legs.esme_tls, "server_hostname": name}
+    pairs = [await asyncio.open_connection("127.0.0.1", site.port, **ends) for _ in range(2)]
     for reader, writer in pairs:
         writer.write(wire.bind(c.BIND_TRANSCEIVER, 1, "acme"))
         await reader.readexactly(21)

@@ -18,6 +18,7 @@ from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, Visitors, customer
 from tests.fakes.esme import FakeESME
 from tests.fakes.history import Block, History, check, mark
+from tests.fakes.legs import Legs
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.scripted_redis import Command, ScriptedRedis, honest
 from tests.fakes.site import Site
@@ -35,16 +36,17 @@ PUT_OFF = c.ESME_RTHROTTLED
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def calm(tmp_path_factory: pytest.TempPathFactory, legs: Legs) -> AsyncIterator[Site]:
     """The site of this file."""
     server = RedisServer.started()
     liar = await ScriptedRedis.start(server)
-    smsc = await FakeSMSC.start()
+    smsc = await legs.smsc()
     config = {
         "redis": {"url": liar.url, "deadline": f"{DEADLINE_S * 1000:.0f}ms"},
         "log": {"decisions": "refused"},
     }
-    site = Site(tmp_path_factory.mktemp("redis") / "site", server, smsc, config=config)
+    directory = tmp_path_factory.mktemp("redis") / "site"
+    site = Site(directory, server, smsc, config=config, legs=legs)
     site.liar = liar  # type: ignore[attr-defined]
     await refill(site)
     await site.start()
@@ -124,6 +126,7 @@ async def nothing_passes(esme: FakeESME, smsc: FakeSMSC, at_once: bool = True) -
 # gone
 
 
+@pytest.mark.tls
 async def test_killed_then_empty_then_filled(connect: Visitors, calm: Site, smsc: FakeSMSC) -> None:
     esme = await connect()
     since = len(calm.log)

@@ -18,6 +18,7 @@ from smsfilter.smpp import const as c
 from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, Visitors, calm_site, customer
 from tests.fakes.daemon import ROOT
+from tests.fakes.legs import Legs
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
@@ -38,11 +39,11 @@ def rules(**changes: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def calm(tmp_path_factory: pytest.TempPathFactory, legs: Legs) -> AsyncIterator[Site]:
     """The site of this file."""
-    smsc = await FakeSMSC.start()
+    smsc = await legs.smsc()
     config = {"log": {"decisions": "refused"}}
-    async with calm_site(tmp_path_factory.mktemp("reload"), smsc, config=config) as site:
+    async with calm_site(tmp_path_factory.mktemp("reload"), smsc, config=config, legs=legs) as site:
         yield site
     await smsc.stop()
 

@@ -17,6 +17,7 @@ from smsfilter.smpp import const as c
 from tests.fakes import wire
 from tests.fakes.calm import BLOCKED, Visitors, calm_site, customer
 from tests.fakes.esme import FakeESME
+from tests.fakes.legs import Legs
 from tests.fakes.process import free_port
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC, SMSCConnection
@@ -31,9 +32,9 @@ FROM, TO = "10657555", "8613800138000"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def calm(tmp_path_factory: pytest.TempPathFactory, legs: Legs) -> AsyncIterator[Site]:
     """The site of this file: impatient."""
-    smsc = await FakeSMSC.start(rcvbuf=4096)
+    smsc = await legs.smsc(rcvbuf=4096)
     config = {
         "proxy": {
             "smsc": [f"127.0.0.1:{free_port()}", f"127.0.0.1:{smsc.port}"],
@@ -41,7 +42,7 @@ async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
         },
         "log": {"decisions": "refused"},
     }
-    async with calm_site(tmp_path_factory.mktemp("smsc"), smsc, config=config) as site:
+    async with calm_site(tmp_path_factory.mktemp("smsc"), smsc, config=config, legs=legs) as site:
         yield site
     await smsc.stop()
 
@@ -229,6 +230,7 @@ async def test_failed_binds_wait_longer_and_longer(connect: Visitors, smsc: Fake
 # dead while bound
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("end", ["abort", "hang_up"])
 async def test_killed_while_bound_nothing_is_invented(
     connect: Visitors, calm: Site, smsc: FakeSMSC, end: str
@@ -265,6 +267,7 @@ async def test_an_smsc_that_unbinds_is_let_go(connect: Visitors, smsc: FakeSMSC)
 # silent
 
 
+@pytest.mark.tls
 async def test_a_request_that_is_never_answered_ends_both_sides_and_no_other_session(
     connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
@@ -339,6 +342,7 @@ async def flood(esme: FakeESME, octets_at_least: int) -> list[bytes]:
     return sent
 
 
+@pytest.mark.tls
 async def test_a_slow_smsc_holds_up_its_own_sender_and_no_one_else(
     connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:
@@ -361,6 +365,7 @@ async def test_a_slow_smsc_holds_up_its_own_sender_and_no_one_else(
     assert slow.ended is None
 
 
+@pytest.mark.tls
 async def test_an_smsc_that_takes_no_octet_for_too_long_loses_the_session(
     connect: Visitors, calm: Site, smsc: FakeSMSC
 ) -> None:

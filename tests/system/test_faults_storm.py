@@ -13,7 +13,7 @@ import pytest_asyncio
 from smsfilter.smpp import const as c
 from tests.fakes import wire
 from tests.fakes.calm import Visitors, calm_site, customer
-from tests.fakes.esme import FakeESME
+from tests.fakes.legs import Legs
 from tests.fakes.site import Site
 from tests.fakes.smsc import FakeSMSC
 
@@ -27,11 +27,11 @@ FROM, TO = "10657555", "8613800138000"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def calm(tmp_path_factory: pytest.TempPathFactory, legs: Legs) -> AsyncIterator[Site]:
     """The site of this file."""
-    smsc = await FakeSMSC.start()
+    smsc = await legs.smsc()
     config = {"log": {"decisions": "refused"}}
-    async with calm_site(tmp_path_factory.mktemp("storm"), smsc, config=config) as site:
+    async with calm_site(tmp_path_factory.mktemp("storm"), smsc, config=config, legs=legs) as site:
         yield site
     await smsc.stop()
 
@@ -56,7 +56,7 @@ async def test_a_thousand_guessed_passwords_are_summed_up_and_hold_up_nobody(
     started = loop.time()
 
     async def guess(n: int) -> None:
-        esme = await FakeESME.connect(calm.port, local_host=f"127.0.1.{n + 1}")
+        esme = await calm.legs.esme(calm.port, local_host=f"127.0.1.{n + 1}")
         for m in range(20):
             answer = await esme.bind("trx", f"g{n}x{m}", "guess", timeout_s=20)
             assert answer.command_status == c.ESME_RINVPASWD
@@ -132,7 +132,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(
 
     async def come_and_go(n: int) -> None:
         for m in range(10):
-            esme = await FakeESME.connect(calm.port)
+            esme = await calm.legs.esme(calm.port)
             esme.send_raw(wire.bind(c.BIND_TRANSCEIVER, 1, "acme"))
             if m % 3:
                 await esme.changes.until(lambda: esme.received, "an answer", 20)  # noqa: B023

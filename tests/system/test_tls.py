@@ -292,7 +292,9 @@ async def test_tls_where_plain_text_is_spoken(
     counted = await closes(calm, "framing")
     with pytest.raises(ssl.SSLError):
         await connect(None, port=calm.ports[PLAIN], tls=papers.authority.client())
-    assert await closes(calm, "framing") == counted + 1
+    async with asyncio.timeout(5):
+        while await closes(calm, "framing") != counted + 1:
+            pass
 
 
 async def test_an_old_version_of_tls(connect: TLSVisitors, calm: Site, papers: Papers) -> None:
@@ -346,6 +348,41 @@ async def test_a_handshake_that_stalls_is_closed_with_the_time_of_the_bind(
     await still_works(neighbour, smsc)
     await calm.wait_for_log("session_closed", why="bind_timeout")
     assert calm.descriptors() <= descriptors
+
+
+async def test_too_many_handshakes_are_turned_away_and_nobody_in_session_notices(
+    tmp_path: Path, papers: Papers
+) -> None:
+    smsc, most = await FakeSMSC.start(), 4
+    listen = [{"address": "127.0.0.1:0", "tls": papers.proxy.section()}]
+    config = {"proxy": {"listen": listen, "limits": {"handshakes": most}}}
+    tls = papers.authority.client()
+    async with calm_site(tmp_path, smsc, config=config) as site:
+        visitors = Visitors(site)
+        bound = await visitors(tls=tls)
+        silent = [await visitors(None) for _ in range(2 * most)]
+        for esme in silent[:most]:
+            esme.send_raw(b"\x16\x03\x01\x02\x00\x01\x00")  # the beginning of a ClientHello
+            await still_works(bound, smsc)
+        dawdlers = silent[:most]
+        silent[most].send_raw(b"\x16")
+        await site.changes.until(
+            lambda: any(one.ended for one in [*dawdlers, silent[most]]), "one of them to be closed"
+        )
+        counted = {"leg": "proxy", "why": "too_many_handshakes"}
+        assert await site.metric("smsfilter_closes_total", **counted) == 1
+        assert sum(one.ended is not None for one in silent) == 1, "who says nothing takes no place"
+        assert await site.metric("smsfilter_limit", limit="handshakes") == most
+        while True:  # by now, or in a second, one of the dawdlers makes room
+            try:
+                late = await visitors("bravo", tls=tls)
+                break
+            except (ConnectionError, ssl.SSLError):
+                await still_works(bound, smsc)
+        await still_works(late, smsc, "10658888")
+        await still_works(bound, smsc)
+        await visitors.leave()
+    await smsc.stop()
 
 
 async def test_a_broken_record_ends_its_session_and_no_other(

@@ -266,8 +266,11 @@ def test_environment_variables_win(tmp_path: Path) -> None:
     assert config.state_dir == Path("/tmp/x")
 
 
-def test_an_empty_variable_is_nothing(tmp_path: Path) -> None:
-    assert load_config(written(tmp_path), {"SMSFILTER__PROXY__ADMIN": ""}).proxy.admin is None
+@pytest.mark.parametrize("nothing", ["", "null", "~"])
+def test_an_empty_variable_is_nothing_and_so_is_what_the_file_takes_for_it(
+    tmp_path: Path, nothing: str
+) -> None:
+    assert load_config(written(tmp_path), {"SMSFILTER__PROXY__ADMIN": nothing}).proxy.admin is None
 
 
 @pytest.mark.parametrize(

@@ -417,6 +417,27 @@ def test_a_bypass_is_counted() -> None:
     assert outcome.metrics.bypassed["blocked"] == 2
 
 
+def test_what_another_rule_refuses_has_not_passed_by_a_bypass() -> None:
+    rules = [
+        {"id": "blocked", "type": "block", "on_error": "pass"},
+        {"id": "scheduled", "type": "scheduled"},
+    ]
+    tomorrow = "261127000000000+"
+    pdus = [*submits(TO), wire.submit_sm(7, FROM, TO, schedule_delivery_time=tomorrow)]
+    outcome = run(*pdus, redis=None, rules=rules)
+    assert outcome.statuses == [(7, 0x61)]
+    assert outcome.metrics.bypassed["blocked"] == 1
+
+
+def test_a_bind_on_a_bound_session_is_no_message() -> None:
+    session = bound()
+    outcome = run(wire.bind(c.BIND_TRANSMITTER, 5, "bravo"), session=session)
+    assert outcome.statuses == [(5, 0x05)]
+    assert outcome.metrics.binds["already_bound"] == 1
+    assert not any(outcome.metrics.refused.values())
+    assert session.refused == 0
+
+
 def test_no_verdict_is_kept() -> None:
     """The same message, the same session: what the index says now is what counts."""
     session = bound()

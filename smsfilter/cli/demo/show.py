@@ -115,7 +115,8 @@ class Course:
         failed = next((sender.failed for sender in self._senders if sender.failed), "")
         if failed:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._site.proxy_ends(), LAST_WORDS_S)
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._site.proxy_ends()
         if self._site.failed or failed:
             raise DemoError(self._site.failed or failed)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 START_TIMEOUT_S: Final = 20.0
-STOP_TIMEOUT_S: Final = 5.0
+STOP_TIMEOUT_S: Final = 3.0
 
 
 class DemoError(Exception):
@@ -195,7 +195,8 @@ class Site:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(asyncio.shield(self._hearing), STOP_TIMEOUT_S)
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await asyncio.shield(self._hearing)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
