@@ -138,6 +138,14 @@ class Books:
 
         return (await self.writer.write(work)).seq
 
+    async def look(self) -> int:
+        """Enter a row that changes nothing; the seq of it."""
+
+        def work(transaction: Transaction) -> Entered:
+            return transaction.enter("look", BY)
+
+        return (await self.writer.write(work)).seq
+
     async def end(self, number: str, *targets: str) -> int:
         """End blocks of a customer; the seq of it."""
 
@@ -255,11 +263,7 @@ class Books:
 async def until(found: Callable[[], Any], within_s: float = 15.0) -> Any:
     """Wait until something is so that nobody tells of; what it is."""
     async with asyncio.timeout(within_s):
-<<<<<<< HEAD
         while not (result := found()):  # noqa: ASYNC110 - see above
-=======
-        while not (result := found()):  # noqa: ASYNC110 - it happens in Redis or the records
->>>>>>> 1021282 (rebuild: the index written again from the records, compared, and what was put by hand adopted)
             await asyncio.sleep(0.02)
     return result
 
