@@ -149,6 +149,9 @@ class RedisConfig(Section):
     password_file: Path | None = Field(
         None, description="a file that holds the password; relative to the configuration file"
     )
+    replicas: Annotated[int, Field(ge=0, le=8)] = Field(
+        0, description="how many replicas must have a block before the desk says it is in force"
+    )
 
     def password(self) -> str | None:
         """Read the password; None where no file is named. Raises ConfigError."""

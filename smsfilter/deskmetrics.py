@@ -8,7 +8,7 @@ a number, a company or anything that a customer wrote.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -136,19 +136,37 @@ class IntakeMetrics(Collector):
         yield counter("sms", "SMS to customers that are done with.", ("result",), self.sms)
 
 
+class IndexFigures(NamedTuple):
+    """How the index stands to the records, and what was done to it since the start."""
+
+    ready: bool
+    lag: int
+    lag_s: float
+    unconfirmed: int
+    runs: int
+    failures: int
+    lost: int
+
+
 class IndexMetrics(Collector):
     """How far the index has followed the records."""
 
-    def __init__(self, state: Callable[[], tuple[bool, int, float, int]]) -> None:
-        self._state = state
+    def __init__(self, figures: Callable[[], IndexFigures]) -> None:
+        self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
         """Give every family."""
-        ready, lag, lag_s, unconfirmed = self._state()
-        yield gauge("projection_ready", "1 while the index follows the records.", ready)
-        yield gauge("projection_lag", "Rows of the ledger that are not in force.", lag)
-        yield gauge("projection_lag_seconds", "Age of the oldest of them.", lag_s)
-        yield gauge("blocks_unconfirmed", "Live blocks that are not in force.", unconfirmed)
+        now = self._figures()
+        yield gauge("projection_ready", "1 while the index follows the records.", now.ready)
+        yield gauge("projection_lag", "Rows of the ledger that are not in force.", now.lag)
+        yield gauge("projection_lag_seconds", "Age of the oldest of them.", now.lag_s)
+        yield gauge("blocks_unconfirmed", "Live blocks that are not in force.", now.unconfirmed)
+        for name, help_text, count in (
+            ("projection_runs", "Times that the index was written to.", now.runs),
+            ("projection_failures", "Times that it could not be.", now.failures),
+            ("index_lost", "Times that it was emptied or an old copy.", now.lost),
+        ):
+            yield counter(name, help_text, (), {(): count})
 
 
 class DeskMetrics:

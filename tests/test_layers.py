@@ -32,6 +32,7 @@ EXCEPTIONS = {
     ("reports", "desk"): "a report becomes a block, a case and a row of the ledger",
     ("projection.py", ""): "it says in the log what becomes of the index",
     ("indexing.py", ""): "likewise",
+    ("compare.py", ""): "it shows numbers as the log does",
     ("__main__.py", "cli"): "the entry point of python -m",
 }
 

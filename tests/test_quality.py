@@ -72,7 +72,7 @@ def metric_names() -> set[str]:
 
     desk = deskmetrics.DeskMetrics()
     desk.add((deskmetrics.CentreMetrics(), deskmetrics.IntakeMetrics()))
-    desk.add([deskmetrics.IndexMetrics(lambda: (True, 0, 0.0, 0))])
+    desk.add([deskmetrics.IndexMetrics(lambda: deskmetrics.IndexFigures(True, 0, 0.0, 0, 0, 0, 0))])
     text = (render(Metrics()) + desk.render()).decode()
     return {
         name

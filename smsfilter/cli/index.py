@@ -36,11 +36,18 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         command.set_defaults(run=run)
 
 
+_A_DESK_S = """smsfilter: the index is a desk's, which marks it by itself
+  cure: start the desk; where there is none any more: redis-cli DEL index:epoch, then again"""
+
+
 def _ready(args: argparse.Namespace) -> int:
     from smsfilter.config import load_policy  # noqa: PLC0415 - start-up stays light
     from smsfilter.store import lint  # noqa: PLC0415
 
     async def work(redis: "Redis", config: "Config") -> int:
+        if await lint.is_a_desk_s(redis, config.redis.prefix):
+            print(_A_DESK_S, file=sys.stderr)
+            return 1
         policy = load_policy(config.proxy.policy)
         missing = await lint.missing(redis, config.redis.prefix, policy)
         epoch = await lint.ready(redis, config.redis.prefix)

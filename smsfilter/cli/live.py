@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from smsfilter.cli.store import warn
 from smsfilter.config import Config, Loaded
 from smsfilter.ends import Upstream
 from smsfilter.rules.policy import ApprovalRule, Mode
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 REDIS_LEAST: Final = (6, 2)
 """SMISMEMBER came with 6.2."""
+REDIS_ACL: Final = (7, 0)
+"""Keys that a user may only read came with 7.0."""
 KEYS: Final = ("block:*", "approved:*", "registry:*", "index:epoch")
 COMMANDS: Final = ("+ping", "+info", "+get", "+smismember", "+hgetall", "+exists", "+scan")
 """What the proxy's user has to be allowed: docs/redis-keys.md says what for."""
@@ -45,6 +48,8 @@ class Finding(NamedTuple):
     ok: bool
     message: str
     cure: str = ""
+    caution: str = ""
+    """What is legal, and less safe than it could be."""
 
 
 def run(loaded: Loaded, config_file: str) -> int:
@@ -57,6 +62,8 @@ async def _report(loaded: Loaded, file: str) -> int:
     for finding in found:
         if finding.ok:
             print(f"{finding.message}: ok")
+            if finding.caution:
+                warn(finding.caution)
         else:
             cure = f"; cure: {finding.cure}" if finding.cure else ""
             print(f"{finding.message}{cure}", file=sys.stderr)
@@ -101,8 +108,12 @@ async def smsc_findings(config: Config) -> list[Finding]:
 async def _server(redis: "Redis", where: str) -> list[Finding]:
     info: dict[str, Any] = await redis.info()
     version = str(info.get("redis_version", "0"))
-    found = [Finding(True, f"redis at {where}, version {version}")]
-    if tuple(int(part) for part in version.split(".")[:2]) < REDIS_LEAST:
+    number = tuple(int(part) for part in version.split(".")[:2])
+    caution = ""
+    if number < REDIS_ACL:
+        caution = f"redis {version} cannot keep the proxy's user from writing: that takes 7.0"
+    found = [Finding(True, f"redis at {where}, version {version}", caution=caution)]
+    if number < REDIS_LEAST:
         found = [Finding(False, f"redis at {where} is version {version}; 6.2 or later is needed")]
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy.startswith("allkeys-"):

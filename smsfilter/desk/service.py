@@ -116,6 +116,7 @@ class Service:
             prefix=config.redis.prefix,
             country_code=office.policy.country_code,
             clock=office.clock,
+            replicas=config.redis.replicas,
         )
         stack.push_async_callback(projection.stop)
         await projection.start()

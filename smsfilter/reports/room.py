@@ -11,7 +11,7 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.desk.office import Office
 from smsfilter.desk.owners import Owners, registry_seq
-from smsfilter.deskmetrics import CentreMetrics, IndexMetrics, IntakeMetrics
+from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
 from smsfilter.reports.filing import Filing
 from smsfilter.reports.intake import Intake
@@ -34,10 +34,7 @@ class ReportRoom:
         self._owners: Owners | None = None
         metrics = IntakeMetrics()
         centre_metrics = CentreMetrics()
-        state = projection.state
-        index_metrics = IndexMetrics(
-            lambda: (state.ready, state.lag, state.lag_s, state.unconfirmed)
-        )
+        index_metrics = IndexMetrics(lambda: _figures(projection))
         self.collectors: Sequence[Collector] = (centre_metrics, metrics, index_metrics)
         filing = Filing(office.vault, load_replies(desk.replies), office.policy.country_code)
         self.centre = Centre(desk.report_centre, self._take, centre_metrics)
@@ -95,3 +92,16 @@ class ReportRoom:
             policy = self._office.policy
             zone = ZoneInfo(policy.timezone)
             return Owners.load(connection, zone, policy.country_code, self._office.clock())
+
+
+def _figures(projection: Projection) -> IndexFigures:
+    state, counts = projection.state, projection.counts
+    return IndexFigures(
+        state.ready,
+        state.lag,
+        state.lag_s,
+        state.unconfirmed,
+        counts.runs,
+        state.failures,
+        counts.lost,
+    )

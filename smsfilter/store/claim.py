@@ -54,6 +54,11 @@ def judge(raw: object, desk: str, epoch: str, head: int) -> Found:
     return Found(Claim.FORMER if ours else Claim.ANOTHERS)
 
 
+def is_a_desk_s(raw: object) -> bool:
+    """Whether an index with `raw` as its epoch is looked after by a desk, whichever it is."""
+    return isinstance(raw, bytes) and raw.startswith(_OF_A_DESK.encode())
+
+
 def new_desk() -> str:
     """Return an id for a desk, by which its index and its registry are known."""
     return secrets.token_hex(4)

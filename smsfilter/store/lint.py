@@ -23,7 +23,7 @@ from smsfilter.rules.numbers import Reader
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.registry import COMPANY_ID
 from smsfilter.rules.senders import Registry
-from smsfilter.store import keys, registry
+from smsfilter.store import claim, keys, registry
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.registry import RegistryError
 
@@ -62,6 +62,13 @@ async def ready(client: "Redis", prefix: str) -> str:
     epoch = f"{secrets.token_hex(8)}:{time.time_ns() // 1_000_000}"
     await client.set(prefix + keys.EPOCH, epoch)
     return epoch
+
+
+async def is_a_desk_s(client: "Redis", prefix: str) -> bool:
+    """Whether a desk looks after the index, and marks it by itself."""
+    with suppress(ResponseError):  # another type: no epoch of anybody
+        return claim.is_a_desk_s(await client.get(prefix + keys.EPOCH))
+    return False
 
 
 async def missing(client: "Redis", prefix: str, policy: Policy | None = None) -> list[Finding]:

@@ -21,6 +21,7 @@ from smsfilter.ledger.actor import system
 from smsfilter.store import connect, ledger
 from smsfilter.store.address import RedisAddress
 from smsfilter.store.claim import new_desk, new_epoch
+from smsfilter.store.compare import Comparison, Difference
 from smsfilter.store.indexing import (
     Counts,
     Identity,
@@ -31,7 +32,7 @@ from smsfilter.store.indexing import (
     ReadRegistry,
 )
 from smsfilter.store.line import dialled
-from smsfilter.store.pairs import START, Numbers, Pairs, unconfirmed
+from smsfilter.store.pairs import START, Numbers, Pair, Pairs, unconfirmed
 from smsfilter.store.reading import reading
 from smsfilter.store.records import Records, RecordsAway
 from smsfilter.store.schema import block, customer, index_state
@@ -172,16 +173,38 @@ class Projection:
         Unreachable where Redis is not there.
         """
         await self._identified()
-        async with connect.connected(self._address) as client, dialled(client) as line:
-            indexing = Indexing(self._means(client, take_over=take_over), line)
-            indexing.behind = START
-            while (seq := await indexing.step()) is None:
-                await indexing.fill()
-            while indexing.behind is not None:
-                await indexing.again()
-            self._arrived(seq)
+        try:
+            async with connect.connected(self._address) as client, dialled(client) as line:
+                indexing = Indexing(self._means(client, take_over=take_over), line)
+                indexing.behind = START
+                while (seq := await indexing.step()) is None:
+                    await indexing.fill()
+                while indexing.behind is not None:
+                    await indexing.again()
+        except OSError as error:
+            raise IndexAway(said(error)) from error
+        self._arrived(seq)
         await self._writer.write(self._mark)
         return self.counts
+
+    async def compare(self) -> Difference:
+        """Hold the index against the records; changes nothing.
+
+        Raises RecordsAway, SealError, and Unreachable where Redis is not there.
+        """
+        async with self._compared() as comparison:
+            return await comparison.run(self._registry)
+
+    async def unknown(self) -> AsyncIterator[list[Pair]]:
+        """Give the pairs in the index that no block ever made, some at a time; raises as above."""
+        async with self._compared() as comparison:
+            async for some in comparison.unknown():
+                yield some
+
+    @contextlib.asynccontextmanager
+    async def _compared(self) -> AsyncIterator[Comparison]:
+        async with connect.connected(self._address) as client:
+            yield Comparison(client, self._prefix, self._records, self._pairs)
 
     # --- the loop
 

@@ -10,7 +10,7 @@ import pytest
 from smsfilter.store import keys, registry
 from smsfilter.store.connect import client as connected_client
 from smsfilter.store.connect import parse_url
-from smsfilter.store.projection import IndexAway
+from smsfilter.store.projection import IndexAway, IndexTaken
 from smsfilter.store.records import Records
 from tests.conftest import MakeRedis
 from tests.fakes.books import Books, pairs, until
@@ -225,11 +225,10 @@ async def test_an_index_of_another_desk_is_left_alone(
         await books.follow(within_s=0.5)
     assert redis_client.dbsize() == 1
     assert not books.projection.state.ready
-    await books.close()
-    books.writer = type(books.writer)(records, lambda: 1)
-    books.writer.start()
-    await books.made().rebuild(take_over=True)
-    books.writer.stop()
+    async with books.alone() as projection:
+        with pytest.raises(IndexTaken, match="--take-over"):
+            await projection.rebuild()
+        await projection.rebuild(take_over=True)
     assert pairs(redis_client) == {(ANNA, "acme")}
 
 

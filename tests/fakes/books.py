@@ -6,8 +6,9 @@ so that a fault of the projection cannot hide in the question.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ class Books:
                 else:
                     return writer
 
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[Projection]:
+        """A projection for a command that has the records to itself: the desk is down."""
+        await self.close()
+        self.writer = await self._started_writer()
+        try:
+            yield self.made()
+        finally:
+            self.writer.stop()
+
     async def close(self) -> None:
         """Stop both; a desk that is down."""
         if self._projection is not None:
@@ -124,6 +135,14 @@ class Books:
             put = [blocks.put(transaction, owner, target, "test") for target in targets]
             touched = [row for each in put for row in each.touched]
             return transaction.enter("block put", BY, customer_id=owner, touches=touched)
+
+        return (await self.writer.write(work)).seq
+
+    async def look(self) -> int:
+        """Enter a row that changes nothing; the seq of it."""
+
+        def work(transaction: Transaction) -> Entered:
+            return transaction.enter("look", BY)
 
         return (await self.writer.write(work)).seq
 
@@ -257,8 +276,3 @@ def pairs(client: redis.Redis, prefix: str = "") -> set[tuple[str, str]]:
         members: Any = client.smembers(key)
         found |= {(number, member.decode()) for member in members}
     return found
-
-
-def members(found: Iterable[tuple[str, str]], number: str) -> set[str]:
-    """What is blocked for one number."""
-    return {member for each, member in found if each == number}
