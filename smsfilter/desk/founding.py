@@ -4,7 +4,6 @@ Keys are looked for before anything is made. Records that were begun with keys w
 left alone: a new key could open nothing of theirs, and would make every known customer unknown.
 """
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from smsfilter.desk.office import Witness, check, now_us, prepare, records_of
 from smsfilter.ledger.actor import Actor
 from smsfilter.store import ledger
 from smsfilter.store.keyfiles import KeyFileError
+from smsfilter.store.projection import identify
 from smsfilter.store.records import Records, newest_revision
-from smsfilter.store.schema import index_state, key_meta
+from smsfilter.store.schema import key_meta
 from smsfilter.store.writer import Transaction, Writer
 
 INIT: Final = "init"
@@ -60,7 +60,8 @@ def found(config: Config, by: Actor, clock: Callable[[], int] = now_us) -> Found
             )
         made = keyring.make(config.state_dir)
         keys = Keys.read(config.state_dir)
-        prepare(config)
+        if records.revision() != newest_revision():
+            prepare(config)
         is_new = _begin(records, keys, by, clock, Witness(config.state_dir))
         check(records, keys)
         with records.reading() as connection:
@@ -98,20 +99,14 @@ def begin(transaction: Transaction, keys: Keys, by: Actor) -> bool:
     connection = transaction.connection
     if ledger.head(connection)[0] or connection.execute(select(key_meta.c.id)).first():
         return False
-    desk = secrets.token_hex(4)
     connection.execute(
         insert(key_meta),
         [{**mark._asdict(), "created": transaction.now} for mark in keys.marks],
     )
-    connection.execute(
-        insert(index_state).values(
-            id=1, desk=desk, epoch=new_epoch(desk), projected_seq=0, replid=""
-        )
-    )
     detail = {
         "version": __version__,
         "revision": newest_revision(),
-        "desk": desk,
+        "desk": identify(transaction).desk,
         "keys": [mark.id for mark in keys.marks],
         "public": keys.sign.public_key().public_bytes_raw().hex(),
     }
@@ -119,7 +114,3 @@ def begin(transaction: Transaction, keys: Keys, by: Actor) -> bool:
     transaction.checkpoint()
     return True
 
-
-def new_epoch(desk: str) -> str:
-    """Return an epoch that no index has had."""
-    return f"desk-{desk}-{secrets.token_hex(6)}"

@@ -1,0 +1,82 @@
+"""Desks as an operator sets them up: a configuration on disk, on either database, and what is in it.
+
+`At` is one desk's folder; `numbers` of customers and blocks are put in as the desk does it.
+"""
+
+from pathlib import Path
+
+import yaml
+
+from smsfilter.config import Config, Loaded, load
+from smsfilter.desk import blocks
+from smsfilter.desk.founding import Founded, found
+from smsfilter.desk.keys import Keys
+from smsfilter.desk.office import Office
+from smsfilter.desk.vault import Vault
+from smsfilter.ledger.actor import local, system
+from smsfilter.store.schema import block
+from smsfilter.store.writer import Transaction, Writer
+
+BY = local("ops", "command")
+
+
+class At:
+    """A desk whose files are all in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        urls: tuple[str, str | None] | None = None,
+        *,
+        redis_url: str = "redis://127.0.0.1:1/0",
+    ) -> None:
+        self.folder = folder
+        self.file = folder / "smsfilter.yaml"
+        folder.mkdir(parents=True, exist_ok=True)
+        url, owner = urls or (None, None)
+        content = {
+            "proxy": {"listen": "127.0.0.1:1", "smsc": "127.0.0.1:2", "admin": None},
+            "redis": {"url": redis_url},
+            "state_dir": str(folder / "state"),
+            "records": {"url": url} | ({"owner_url": owner} if owner else {}) if url else {},
+            "desk": {"report_centre": {"smsc": "127.0.0.1:2", "system_id": "10086999"}},
+        }
+        self.file.write_text(yaml.safe_dump(content))
+        (folder / "policy.yaml").write_text("version: 1\n")
+
+    @property
+    def loaded(self) -> Loaded:
+        return load(self.file, {})
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def keys(self) -> Keys:
+        return Keys.read(self.state)
+
+    def found(self) -> Founded:
+        return found(self.config, BY)
+
+    def office(self) -> Office:
+        return Office.of(self.loaded)
+
+
+def blocked(writer: Writer, vault: Vault, numbers: list[str], company: str = "acme") -> list[int]:
+    """Put a block for each of these numbers, and return the ids."""
+
+    def work(transaction: Transaction) -> list[int]:
+        put = [
+            blocks.put(transaction, vault.customer(transaction, number), company, "report")
+            for number in numbers
+        ]
+        touches = [(block, each.id) for each in put]
+        transaction.enter("blocks put", system("test"), touches=touches)
+        return [each.id for each in put]
+
+    return writer.submit(work).result()
