@@ -113,4 +113,3 @@ def begin(transaction: Transaction, keys: Keys, by: Actor) -> bool:
     transaction.enter(INIT, by, object="records", detail=detail)
     transaction.checkpoint()
     return True
-

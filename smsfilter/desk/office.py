@@ -118,6 +118,7 @@ class Witness:
         self._path = state_dir / CHECKPOINTS
 
     def __call__(self, text: str) -> None:
+        """Tell of one."""
         log.get().info("checkpoint", text=text)
         try:
             with self._path.open("a", encoding="ascii") as file:

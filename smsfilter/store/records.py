@@ -126,7 +126,7 @@ class Records:
             return name
 
     def revision(self) -> str | None:
-        """Return of which revision the tables are; None where there are none. Raises RecordsAway."""
+        """Return the revision of the tables, None where there are none. Raises RecordsAway."""
         if self.is_sqlite and not self.path.exists():
             return None  # a look would make the file
         with self.reading() as connection:

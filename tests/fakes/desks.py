@@ -1,7 +1,4 @@
-"""Desks as an operator sets them up: a configuration on disk, on either database, and what is in it.
-
-`At` is one desk's folder; `numbers` of customers and blocks are put in as the desk does it.
-"""
+"""Desks as an operator sets them up: a configuration on disk, and records on either database."""
 
 from pathlib import Path
 
