@@ -23,6 +23,10 @@ class DeskError(Exception):
         self.answer = answer or {}
 
 
+class DeskDown(DeskError):  # noqa: N818 - what is so
+    """No desk answers."""
+
+
 class Client:
     """The API of the desk as a command needs it. Every method raises DeskError."""
 
@@ -65,22 +69,39 @@ class Client:
     @contextmanager
     def lines(self, path: str, **query: Any) -> Iterator[Iterator[str]]:
         """Give the lines of an answer that may be long."""
-        with self._http.stream("GET", path, params=query) as response:
+        given = {k: v for k, v in query.items() if v is not None}
+        with self._stream("GET", path, params=given) as response:
+            yield response.iter_lines()
+
+    @contextmanager
+    def octets(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Have something made, and give the octets of it."""
+        with self._stream("POST", path) as response:
+            yield response.iter_bytes()
+
+    @contextmanager
+    def _stream(self, method: str, path: str, **how: Any) -> Iterator[httpx.Response]:
+        with self._reaching(), self._http.stream(method, path, **how) as response:
             if response.is_error:
                 response.read()
                 raise _said(response)
-            yield response.iter_lines()
+            yield response
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
-        try:
+        with self._reaching():
             response = self._http.request(method, path, **how)
-        except httpx.ConnectError as error:
-            raise DeskError(self._unreached(error)) from None
-        except httpx.HTTPError as error:
-            raise DeskError(f"the desk did not answer: {error}") from None
         if response.is_error:
             raise _said(response)
         return response.json()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise DeskDown(self._unreached(error)) from None
+        except httpx.HTTPError as error:
+            raise DeskError(f"the desk did not answer: {error}") from None
 
     def _unreached(self, error: httpx.ConnectError) -> str:
         if "Permission denied" in str(error):

@@ -6,9 +6,7 @@ Keys are in files of their own and never in the records, so none can be in a cop
 """
 
 import asyncio
-import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from pathlib import Path
@@ -26,7 +24,7 @@ from smsfilter.desk.problems import refused
 from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.checkpoint import Checkpoint, sign
 from smsfilter.store import ledger
-from smsfilter.store.copying import copy, examine
+from smsfilter.store.copying import close, copy, examine
 from smsfilter.store.records import Records, RecordsError, newest_revision
 from smsfilter.store.schema import checkpoint, ledger_head
 from smsfilter.store.writer import Transaction
@@ -35,6 +33,7 @@ PATH: Final = "/backup"
 ACTION: Final = "backup"
 _PART: Final = "backup.part"
 """In state_dir, while one is made."""
+_BUSY: Final = "a backup is being made: wait for it"
 _TOLD_EVERY_S: Final = 1.0
 _AT_ONCE: Final = 1 << 18
 
@@ -56,27 +55,24 @@ class Backups:
         if not self._office.records.is_sqlite:
             raise refused("these records are in PostgreSQL: use pg_dump")
         if self._is_busy:
-            raise refused("a backup is being made: wait for it")
-        self._is_busy = True
-        try:
-            await self._office.writer.write(lambda transaction: _enter(transaction, by))
-        except BaseException:
-            self._is_busy = False
-            raise
+            raise refused(_BUSY)
+        await self._office.writer.write(lambda transaction: _enter(transaction, by))
         return self._stream()
 
     async def _stream(self) -> AsyncIterator[bytes]:
+        if self._is_busy:
+            yield _line("problem", _BUSY)
+            return
+        self._is_busy, self._done = True, (0, 0)
         path = self._office.config.state_dir / _PART
+        making = asyncio.create_task(asyncio.to_thread(self._make, path))
         try:
-            self._done = (0, 0)
-            making = asyncio.create_task(asyncio.to_thread(self._make, path))
             while not making.done():
                 await asyncio.wait((making,), timeout=_TOLD_EVERY_S)
-                done, of = self._done
-                yield _line("copied", [done, of])
+                yield _line("copied", list(self._done))
             try:
                 text = making.result()
-            except RecordsError as error:
+            except (RecordsError, OSError) as error:
                 log.get().error("backup_failed", why=str(error))
                 yield _line("problem", str(error))
                 return
@@ -85,9 +81,14 @@ class Backups:
                 while octets := await asyncio.to_thread(file.read, _AT_ONCE):
                     yield octets
             log.get().info("backup_made", octets=path.stat().st_size)
-        finally:
-            self._is_busy = False
-            path.unlink(missing_ok=True)
+        finally:  # also where nobody listens any more: the thread cannot be stopped
+            making.add_done_callback(lambda task: self._end(path, task))
+
+    def _end(self, path: Path, task: "asyncio.Task[str]") -> None:
+        self._is_busy = False
+        path.unlink(missing_ok=True)
+        if not task.cancelled():
+            task.exception()  # it was told, or nobody is there to be told
 
     def _make(self, path: Path) -> str:
         office = self._office
@@ -142,12 +143,9 @@ def _closed(path: Path, keys: Keys, clock: Callable[[], int]) -> Checkpoint:
                 text = sign(made, keys.sign)
                 connection.execute(insert(checkpoint).values(seq=seq, text=text))
                 connection.execute(update(ledger_head).values(signed_seq=seq, signed_at=made.at))
-        with records.engine.connect() as connection:
-            raw = connection.connection
-            raw.rollback()
-            raw.execute("PRAGMA journal_mode=DELETE")
     finally:
         records.close()
+    close(path)
     return made
 
 

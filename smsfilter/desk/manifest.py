@@ -16,9 +16,7 @@ from smsfilter.ledger.signed import check_seal, key_id, read_time, seal, write_t
 SUFFIX: Final = ".manifest"
 """What the name of the copy gets for that of its manifest."""
 _DOMAIN: Final = "smsfilter backup 1"
-_NAMES: Final = (
-    *("chain", "seq", "hash", "at", "revision", "version", "octets", "digest", "key"),
-)
+_NAMES: Final = (*("chain", "seq", "hash", "at", "revision", "version", "octets", "digest", "key"),)
 _FORMS: Final = (
     ("seq", re.compile(r"[1-9][0-9]{0,18}")),
     ("octets", re.compile(r"[1-9][0-9]{0,18}")),

@@ -32,9 +32,17 @@ def copy(source: Path, target: Path, told: Callable[[int, int], None]) -> None:
             reading.backup(
                 writing, pages=PAGES, progress=lambda _status, left, of: told(of - left, of)
             )
-            writing.execute("PRAGMA journal_mode=DELETE").fetchall()  # one file, not three
     except (OSError, sqlite3.Error) as error:
         raise RecordsError(f"{target}: {_said(error)}") from error
+
+
+def close(path: Path) -> None:
+    """Make one file of a copy that nobody has open: without its WAL. Raises RecordsError."""
+    try:
+        with closing(_opened(path, "rw")) as writing:
+            writing.execute("PRAGMA journal_mode=DELETE").fetchall()
+    except sqlite3.Error as error:
+        raise RecordsError(f"{path}: {_said(error)}") from error
 
 
 def examine(path: Path) -> None:
