@@ -1,6 +1,7 @@
 """How commands talk to the running desk: over its UNIX socket, and errors in one line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,6 +98,8 @@ class Client:
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
+            if not os.path.lexists(self._path):  # httpx would leave a socket open
+                raise httpx.ConnectError("no socket")
             yield
         except httpx.ConnectError as error:
             raise DeskDown(self._unreached(error)) from None

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from smsfilter.cli import desk_keys
+from smsfilter.cli import desk_copies, desk_keys
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
 
@@ -43,6 +43,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         add_config(action)
         action.set_defaults(run=told(work))
     desk_keys.add(actions)
+    desk_copies.add(actions)
 
 
 def _init(args: argparse.Namespace) -> int:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 
 Step = Callable[[argparse.Namespace], int]
@@ -18,12 +19,26 @@ def told(step: Step) -> Step:
         from smsfilter.store.records import RecordsAway, RecordsError  # noqa: PLC0415
 
         try:
-            return step(args)
+            with unlogged():
+                return step(args)
         except (DeskError, KeyFileError, RecordsError, RecordsAway) as error:
             print(f"smsfilter desk: {error}", file=sys.stderr)
             return 1
 
     return run
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """Keep log lines out of what a command prints: it says itself what it did."""
+    import structlog  # noqa: PLC0415 - start-up stays light
+
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def os_user() -> str:

@@ -6,6 +6,7 @@ Keys are in files of their own and never in the records, so none can be in a cop
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
@@ -86,7 +87,8 @@ class Backups:
 
     def _end(self, path: Path, task: "asyncio.Task[str]") -> None:
         self._is_busy = False
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the next one says what is wrong
+            path.unlink()
         if not task.cancelled():
             task.exception()  # it was told, or nobody is there to be told
 

@@ -122,6 +122,6 @@ class Witness:
         log.get().info("checkpoint", text=text)
         try:
             with self._path.open("a", encoding="ascii") as file:
-                file.write(text + "\n")
+                file.write(text)
         except OSError as error:
             log.get().error("checkpoint_not_kept", file=str(self._path), error=error.strerror)

@@ -1,5 +1,7 @@
 """Desks as an operator sets them up: a configuration on disk, and records on either database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -8,9 +10,13 @@ from smsfilter.config import Config, Loaded, load
 from smsfilter.desk import blocks
 from smsfilter.desk.founding import Founded, found
 from smsfilter.desk.keys import Keys
-from smsfilter.desk.office import Office
+from smsfilter.desk.office import Office, now_us, records_of
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import local, system
+from smsfilter.ledger.export import Header, export
+from smsfilter.ledger.verdict import Verdict
+from smsfilter.ledger.verify import verify
+from smsfilter.store import ledger
 from smsfilter.store.schema import block
 from smsfilter.store.writer import Transaction, Writer
 
@@ -63,6 +69,18 @@ class At:
     def office(self) -> Office:
         return Office.of(self.loaded)
 
+    @contextmanager
+    def writing(self) -> Iterator[Office]:
+        """An office at work; the end of its ledger is signed as it closes, as a desk does."""
+        office = self.office()
+        office.writer.start()
+        try:
+            yield office
+            office.writer.submit(Transaction.checkpoint).result()
+        finally:
+            office.writer.stop()
+            office.records.close()
+
 
 def blocked(writer: Writer, vault: Vault, numbers: list[str], company: str = "acme") -> list[int]:
     """Put a block for each of these numbers, and return the ids."""
@@ -77,3 +95,15 @@ def blocked(writer: Writer, vault: Vault, numbers: list[str], company: str = "ac
         return [each.id for each in put]
 
     return writer.submit(work).result()
+
+
+def exported(desk: At, witnesses: list[str] | None = None) -> Verdict:
+    """What a verifier says of a desk's ledger, exported as it is."""
+    keys, records = desk.keys, records_of(desk.config)
+    with records.reading() as connection:
+        seq, _, chain = ledger.head(connection)
+        header = Header(chain, now_us(), 1, seq)
+        lines = export(header, ledger.rows(connection), ledger.checkpoints(connection), keys.sign)
+        verdict = verify(lines, {keys.sign_id: keys.sign.public_key()}, witnesses or [])
+    records.close()
+    return verdict
