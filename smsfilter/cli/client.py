@@ -72,7 +72,7 @@ class Client:
         """Give the lines of an answer that may be long."""
         given = {k: v for k, v in query.items() if v is not None}
         with self._stream("GET", path, params=given) as response:
-            yield response.iter_lines()
+            yield _lines(response.iter_bytes())
 
     @contextmanager
     def octets(self, path: str) -> Iterator[Iterator[bytes]]:
@@ -110,6 +110,16 @@ class Client:
         if "Permission denied" in str(error):
             return f"{self._path}: permission denied: run it as the desk's user, or with sudo"
         return f"no desk answers at {self._path}: start it with {self._start}"
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Split at newlines alone: in JSON other line separators stand as they are."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+    if rest:
+        yield rest.decode()
 
 
 def _said(response: httpx.Response) -> DeskError:

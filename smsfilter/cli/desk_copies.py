@@ -4,21 +4,19 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
 import sys
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from smsfilter.cli.audit import witnesses_in
+from smsfilter.cli.newfile import new_file, refuse_existing
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
     from smsfilter.config import Config, Loaded
     from smsfilter.desk.restore import Restored
-
-_LINE_MOST: Final = 1 << 16
 
 
 def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -66,25 +64,27 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def _backup(args: argparse.Namespace) -> int:
     from smsfilter.cli.client import Client, DeskDown  # noqa: PLC0415 - start-up stays light
     from smsfilter.config import load  # noqa: PLC0415
+    from smsfilter.desk.manifest import SUFFIX  # noqa: PLC0415
+    from smsfilter.store import keyfiles  # noqa: PLC0415
 
     loaded = load(args.config)
     if command := _pg_dump(loaded.config, args.file):
         print("the records are in PostgreSQL, which has a tool of its own:", file=sys.stderr)
         print(command)
         return 1
-    taker = _Taker(args.file)
+    path = args.file.with_name(args.file.name + SUFFIX)
+    refuse_existing(path)
     client = Client(loaded.config.state_dir, "smsfilter desk")
-    with taker:
+    with new_file(args.file) as file, contextlib.closing(client):
+        taker = _Taker(file)
         try:
             with client.octets("/backup") as chunks:
                 for chunk in chunks:
                     taker.take(chunk)
         except DeskDown:
             asyncio.run(_without_desk(loaded, taker))
-        finally:
-            client.close()
-        taker.finish()
-    print(f"{args.file}: {taker.octets} octets, with {taker.manifest_file.name} beside it")
+        keyfiles.put(path, taker.manifest().encode())
+    print(f"{args.file}: {taker.octets} octets, with {path.name} beside it")
     print("it holds no key: keep the keys apart from it, see smsfilter desk key export")
     return 0
 
@@ -118,87 +118,46 @@ def _pg_dump(config: "Config", file: Path) -> str | None:
 class _Taker:
     """Takes the stream of a backup: lines that say how far it is, the manifest, then octets."""
 
-    def __init__(self, file: Path) -> None:
-        from smsfilter.desk.manifest import SUFFIX  # noqa: PLC0415 - start-up stays light
-
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.manifest_file = file.with_name(file.name + SUFFIX)
-        self._part = file.with_name(file.name + ".part")
         self._head = b""
         self._manifest: str | None = None
         self._digest = sha256()
-        self._writing: BinaryIO | None = None
-        self._left = contextlib.ExitStack()
         self.octets = 0
 
-    def __enter__(self) -> "_Taker":
-        from smsfilter.cli.client import DeskError  # noqa: PLC0415
-
-        for path in (self._file, self.manifest_file):
-            if os.path.lexists(path):
-                raise DeskError(f"{path}: File exists")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            fd = os.open(self._part, flags, 0o600)
-        except OSError as error:
-            raise DeskError(f"{self._part}: {error.strerror}") from None
-        self._left.callback(self._part.unlink, missing_ok=True)
-        self._writing = self._left.enter_context(open(fd, "wb"))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._left.close()
-
     def take(self, chunk: bytes) -> None:
-        """Take in what came next. Raises DeskError."""
+        """Take in what came next. Raises DeskError, OSError."""
         while self._manifest is None and chunk:
             line, found, chunk = chunk.partition(b"\n")
             self._head += line
             if found:
                 self._heard(json.loads(self._head))
                 self._head = b""
-            elif len(self._head) > _LINE_MOST:
-                raise self._wrong("what the desk sends is no backup")
-        self._write(chunk)
+        self._file.write(chunk)
+        self._digest.update(chunk)
+        self.octets += len(chunk)
 
-    def finish(self) -> None:
-        """Give the files their names, once all is there. Raises DeskError."""
-        said = dict(line.split(": ", 1) for line in (self._manifest or "").splitlines()[1:])
-        if said.get("octets") != str(self.octets) or said.get("digest") != self._digest.hexdigest():
-            raise self._wrong("the desk did not send all of it: nothing was kept")
-        from smsfilter.store import keyfiles  # noqa: PLC0415 - start-up stays light
-
-        try:
-            assert self._writing is not None  # noqa: S101 - entered
-            self._writing.flush()
-            os.fsync(self._writing.fileno())
-            keyfiles.put(self.manifest_file, (self._manifest or "").encode())
-            os.link(self._part, self._file)
-        except OSError as error:
-            raise self._wrong(f"{self._file}: {error.strerror}") from None
+    def manifest(self) -> str:
+        """Return the manifest of what was taken. DeskError: it is not all there."""
+        text = self._manifest or ""
+        said = dict(line.split(": ", 1) for line in text.splitlines()[1:])
+        if (said.get("octets"), said.get("digest")) != (str(self.octets), self._digest.hexdigest()):
+            raise _wrong("the desk did not send all of it: nothing was kept")
+        return text
 
     def _heard(self, said: dict[str, Any]) -> None:
         if "problem" in said:
-            raise self._wrong(said["problem"])
+            raise _wrong(said["problem"])
         self._manifest = said.get("manifest")
         if "copied" in said and sys.stderr.isatty():
             done, of = said["copied"]
             print(f"\r{done} of {of} pages", end="\n" if done == of else "", file=sys.stderr)
 
-    def _write(self, octets: bytes) -> None:
-        self._digest.update(octets)
-        self.octets += len(octets)
-        try:
-            assert self._writing is not None  # noqa: S101 - entered
-            self._writing.write(octets)
-        except OSError as error:
-            raise self._wrong(f"{self._part}: {error.strerror}") from None
 
-    @staticmethod
-    def _wrong(detail: str) -> Exception:
-        from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
+def _wrong(detail: str) -> Exception:
+    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
 
-        return DeskError(detail)
+    return DeskError(detail)
 
 
 # --- restore
@@ -210,7 +169,10 @@ def _restore(args: argparse.Namespace) -> int:
     from smsfilter.desk.restore import Restore  # noqa: PLC0415
     from smsfilter.ledger.actor import local  # noqa: PLC0415
 
-    witnesses = list(_witnesses(args.witnesses))
+    try:
+        witnesses = witnesses_in(args.witnesses)
+    except (OSError, ValueError) as error:
+        raise _wrong(str(error)) from None
     restore = Restore(load_config(args.config), local(os_user(), "command"), witnesses)
     restored = restore.declared() if args.declare else restore.from_file(args.file)
     made = "" if args.declare else f", of {local_time(restored.at)}"
@@ -230,18 +192,3 @@ def _proven(restored: "Restored") -> str:
         return "all of it is proven"
     gaps = ", ".join(f"seq {each.seq}: {each.gap}" for each in verdict.findings)
     return f"not all of it can be proven ({gaps})"
-
-
-def _witnesses(paths: list[Path]) -> Iterator[str]:
-    from smsfilter.ledger.checkpoint import read, split  # noqa: PLC0415 - start-up stays light
-    from smsfilter.store.records import RecordsError  # noqa: PLC0415
-
-    for path in paths:
-        try:
-            for text in split(path.read_bytes().decode()):
-                read(text)
-                yield text
-        except OSError as error:
-            raise RecordsError(f"{path}: {error.strerror}") from None
-        except ValueError as error:
-            raise RecordsError(f"{path}: no checkpoint: {error}") from None

@@ -15,13 +15,14 @@ def told(step: Step) -> Step:
     @wraps(step)
     def run(args: argparse.Namespace) -> int:
         from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
+        from smsfilter.cli.newfile import FileError  # noqa: PLC0415
         from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
         from smsfilter.store.records import RecordsAway, RecordsError  # noqa: PLC0415
 
         try:
             with unlogged():
                 return step(args)
-        except (DeskError, KeyFileError, RecordsError, RecordsAway) as error:
+        except (DeskError, FileError, KeyFileError, RecordsError, RecordsAway) as error:
             print(f"smsfilter desk: {error}", file=sys.stderr)
             return 1
 

@@ -1,13 +1,14 @@
 """Desks as an operator sets them up: a configuration on disk, and records on either database."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import yaml
 
 from smsfilter.config import Config, Loaded, load
 from smsfilter.desk import blocks
+from smsfilter.desk.door import Door
 from smsfilter.desk.founding import Founded, found
 from smsfilter.desk.keys import Keys
 from smsfilter.desk.office import Office, now_us, records_of
@@ -107,3 +108,13 @@ def exported(desk: At, witnesses: list[str] | None = None) -> Verdict:
         verdict = verify(lines, {keys.sign_id: keys.sign.public_key()}, witnesses or [])
     records.close()
     return verdict
+
+
+@asynccontextmanager
+async def opened(door: Door) -> AsyncIterator[Door]:
+    """A door that is open for as long."""
+    door.open()
+    try:
+        yield door
+    finally:
+        await door.close()
