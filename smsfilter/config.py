@@ -261,6 +261,7 @@ def desk_problems(config: Config, document: Document) -> Iterator[Problem]:
     for loc, password in (
         (("desk", "report_centre", "password_file"), centre.password),
         (("records", "password_file"), config.records.password),
+        (("records", "owner_password_file"), config.records.owner_password),
     ):
         try:
             password()

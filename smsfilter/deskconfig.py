@@ -27,7 +27,7 @@ _POSTGRESQL: Final = re.compile(
     r"postgresql://([\w.%-]+@)?(\[[0-9A-Fa-f:.]+\]|[\w.-]+)?(:\d{1,5})?/[\w.%-]+(\?[^#\s]+)?",
     re.ASCII,
 )
-_NO_PASSWORD: Final = "no password in the URL: put it in a file named by records.password_file"  # noqa: S105
+_NO_PASSWORD: Final = "no password in the URL: put it in a file of its own (records.password_file)"  # noqa: S105
 
 
 def _records_url(value: str) -> str:
@@ -44,6 +44,12 @@ def _records_url(value: str) -> str:
     return value
 
 
+def _owner_url(value: str) -> str:
+    if value.startswith("sqlite:"):
+        raise ValueError("only the tables of postgresql:// have an owner beside the desk")
+    return _records_url(value)
+
+
 class RecordsConfig(Section):
     """The records: reports, cases, blocks, companies and the ledger."""
 
@@ -54,6 +60,17 @@ class RecordsConfig(Section):
     password_file: Path | None = Field(
         None,
         description="a file that holds the password of postgresql://; "
+        "relative to the configuration file",
+    )
+
+    owner_url: Annotated[str, AfterValidator(_owner_url)] | None = Field(
+        None,
+        description="postgresql:// of the role that owns the tables, which is not the desk's; "
+        "used by `desk init` and `desk migrate` alone",
+    )
+    owner_password_file: Path | None = Field(
+        None,
+        description="a file that holds the password of that role; "
         "relative to the configuration file",
     )
 
@@ -72,11 +89,15 @@ class RecordsConfig(Section):
         """Read the password; None where no file is named. Raises ConfigError."""
         return read_password(self.password_file)
 
+    def owner_password(self) -> str | None:
+        """Read the password of the owner; None where no file is named. Raises ConfigError."""
+        return read_password(self.owner_password_file)
+
     def beside(self, folder: Path) -> Self:
         """Give the section with paths relative to `folder` made absolute."""
-        if self.password_file is None:
-            return self
-        return self.model_copy(update={"password_file": folder / self.password_file})
+        files = {name: getattr(self, name) for name in ("password_file", "owner_password_file")}
+        named = {name: folder / file for name, file in files.items() if file is not None}
+        return self.model_copy(update=named)
 
 
 class CentreTimeouts(Section):

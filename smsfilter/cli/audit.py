@@ -1,4 +1,7 @@
-"""`smsfilter audit`: prove a ledger, offline. Needs the files that are named, and nothing else."""
+"""`smsfilter audit`: prove a ledger offline, from the files that are named and nothing else.
+
+What a desk has to be asked for, the export among it, is in audit_desk.py.
+"""
 
 import argparse
 import gzip
@@ -12,6 +15,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from smsfilter.cli import audit_desk
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -24,7 +29,7 @@ _LINES_PER_STEP: Final = 1_000
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the subcommand."""
-    parser = subparsers.add_parser("audit", help="prove that a ledger is what was entered")
+    parser = subparsers.add_parser("audit", help="export a ledger, read it, prove it")
     commands = parser.add_subparsers(metavar="ACTION", required=True)
     verify = commands.add_parser(
         "verify",
@@ -55,6 +60,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     verify.add_argument("--json", action="store_true", help="print JSON")
     verify.set_defaults(run=_verify)
+    audit_desk.add(commands)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -62,7 +68,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     try:
         keys = _keys(args.keys)
-        witnesses = _witnesses(args.witnesses)
+        witnesses = witnesses_in(args.witnesses)
         with _lines(args.file) as lines:
             verdict = verify(lines, keys, witnesses)
     except (ValueError, OSError, zlib.error) as error:
@@ -85,7 +91,8 @@ def _keys(paths: list[Path]) -> dict[str, "Ed25519PublicKey"]:
     return keys
 
 
-def _witnesses(paths: list[Path]) -> list[str]:
+def witnesses_in(paths: list[Path]) -> list[str]:
+    """Read the checkpoints that were kept in files. Raises OSError, ValueError."""
     from smsfilter.ledger.checkpoint import read, split  # noqa: PLC0415
 
     texts: list[str] = []

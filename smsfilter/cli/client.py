@@ -1,6 +1,7 @@
 """How commands talk to the running desk: over its UNIX socket, and errors in one line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ class DeskError(Exception):
     def __init__(self, detail: str, answer: dict[str, Any] | None = None) -> None:
         super().__init__(detail)
         self.answer = answer or {}
+
+
+class DeskDown(DeskError):  # noqa: N818 - what is so
+    """No desk answers."""
 
 
 class Client:
@@ -65,27 +70,56 @@ class Client:
     @contextmanager
     def lines(self, path: str, **query: Any) -> Iterator[Iterator[str]]:
         """Give the lines of an answer that may be long."""
-        with self._http.stream("GET", path, params=query) as response:
+        given = {k: v for k, v in query.items() if v is not None}
+        with self._stream("GET", path, params=given) as response:
+            yield _lines(response.iter_bytes())
+
+    @contextmanager
+    def octets(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Have something made, and give the octets of it."""
+        with self._stream("POST", path) as response:
+            yield response.iter_bytes()
+
+    @contextmanager
+    def _stream(self, method: str, path: str, **how: Any) -> Iterator[httpx.Response]:
+        with self._reaching(), self._http.stream(method, path, **how) as response:
             if response.is_error:
                 response.read()
                 raise _said(response)
-            yield response.iter_lines()
+            yield response
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
-        try:
+        with self._reaching():
             response = self._http.request(method, path, **how)
-        except httpx.ConnectError as error:
-            raise DeskError(self._unreached(error)) from None
-        except httpx.HTTPError as error:
-            raise DeskError(f"the desk did not answer: {error}") from None
         if response.is_error:
             raise _said(response)
         return response.json()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            if not os.path.lexists(self._path):  # httpx would leave a socket open
+                raise httpx.ConnectError("no socket")
+            yield
+        except httpx.ConnectError as error:
+            raise DeskDown(self._unreached(error)) from None
+        except httpx.HTTPError as error:
+            raise DeskError(f"the desk did not answer: {error}") from None
 
     def _unreached(self, error: httpx.ConnectError) -> str:
         if "Permission denied" in str(error):
             return f"{self._path}: permission denied: run it as the desk's user, or with sudo"
         return f"no desk answers at {self._path}: start it with {self._start}"
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Split at newlines alone: in JSON other line separators stand as they are."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line.decode() for line in lines)
+    if rest:
+        yield rest.decode()
 
 
 def _said(response: httpx.Response) -> DeskError:

@@ -5,13 +5,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from smsfilter.cli import desk_copies, desk_keys
+from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
-    from smsfilter.config import Config, Loaded
+    from smsfilter.config import Loaded
     from smsfilter.notify import Notify
 
 
@@ -40,41 +41,32 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     for action, work in ((init, _init), (migrate, _migrate)):
         add_config(action)
-        action.set_defaults(run=_told(work))
+        action.set_defaults(run=told(work))
+    desk_keys.add(actions)
+    desk_copies.add(actions)
 
 
-def _told(work: "Callable[[Config], int]") -> Callable[[argparse.Namespace], int]:
-    """Say in a line what went wrong with the keys or the records."""
+def _init(args: argparse.Namespace) -> int:
+    from smsfilter.config import load_config  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.founding import found  # noqa: PLC0415
+    from smsfilter.ledger.actor import local  # noqa: PLC0415
 
-    def run_action(args: argparse.Namespace) -> int:
-        from smsfilter.config import load_config  # noqa: PLC0415 - start-up stays light
-        from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
-        from smsfilter.store.records import RecordsAway, RecordsError  # noqa: PLC0415
-
-        try:
-            return work(load_config(args.config))
-        except (KeyFileError, RecordsError, RecordsAway) as error:
-            print(f"smsfilter desk: {error}", file=sys.stderr)
-            return 1
-
-    return run_action
-
-
-def _init(config: "Config") -> int:
-    from smsfilter.desk import keys, office  # noqa: PLC0415
-
-    made = keys.make(config.state_dir)
-    for path in made:
+    founded = found(load_config(args.config), local(os_user(), "command"))
+    for path in founded.made:
         print(f"made {path}")
-    office.prepare(config)
-    print(f"records: {office.records_of(config).place}")
-    print("keep a copy of the keys apart from the records: smsfilter desk key export FILE")
+    begun = "begun" if founded.is_new else "there already"
+    print(f"records {begun}: {founded.place}")
+    print(f"ledger: chain {founded.chain}, {founded.seq} rows, signed by key {founded.sign_id}")
+    if founded.made:
+        print("keep a copy of the keys apart from the records: smsfilter desk key export FILE")
     return 0
 
 
-def _migrate(config: "Config") -> int:
+def _migrate(args: argparse.Namespace) -> int:
+    from smsfilter.config import load_config  # noqa: PLC0415
     from smsfilter.desk import office  # noqa: PLC0415
 
+    config = load_config(args.config)
     office.prepare(config)
     print(f"{office.records_of(config).place} is of this version")
     return 0

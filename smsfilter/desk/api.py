@@ -38,6 +38,7 @@ class Lines:
     """An answer as a stream of lines, for what may be too long for the memory."""
 
     content: AsyncIterator[bytes]
+    media_type: str = "application/jsonl"
 
 
 class Asked:
@@ -91,7 +92,7 @@ def route(path: str, handler: Handler, method: str = "GET") -> Route:
         asked = Asked(_asker(request), request.path_params, request.query_params, body)
         answer = await handler(asked)
         if isinstance(answer, Lines):
-            return StreamingResponse(answer.content, media_type="application/jsonl")
+            return StreamingResponse(answer.content, media_type=answer.media_type)
         return _Answer(answer)
 
     return Route(path, endpoint, methods=[method])

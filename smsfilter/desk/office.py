@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import select
+
 from smsfilter import log
 from smsfilter.config import Config, Loaded
-from smsfilter.desk.keys import Keys
+from smsfilter.desk.keys import FILES, Keys
 from smsfilter.desk.vault import Vault
+from smsfilter.deskconfig import RecordsConfig
 from smsfilter.rules.policy import Policy
-from smsfilter.store.records import Records
+from smsfilter.store.keyfiles import KeyFileError
+from smsfilter.store.records import Records, RecordsError, newest_revision
+from smsfilter.store.schema import key_meta
 from smsfilter.store.writer import Writer
 
 CHECKPOINTS = "checkpoints.txt"
@@ -32,13 +36,56 @@ def records_of(config: Config) -> Records:
 
 
 def prepare(config: Config) -> None:
-    """Bring the tables of the records up to this version. Raises RecordsError, ConfigError."""
+    """Bring the tables of the records up to this version.
+
+    In PostgreSQL as the role that owns them. Raises RecordsError, RecordsAway, ConfigError.
+    """
     records = records_of(config)
     try:
-        with records.locked() if records.is_sqlite else nullcontext():
+        if not records.is_sqlite:
+            _prepare_as_owner(config.records, records)
+            return
+        with records.locked():
             records.migrate()
     finally:
         records.close()
+
+
+def _prepare_as_owner(config: RecordsConfig, records: Records) -> None:
+    role = records.role()
+    if config.owner_url is None:
+        if records.revision() == newest_revision():
+            return
+        raise RecordsError(
+            f"the tables in {records.place} have to belong to another role than {role}, the desk's:"
+            " name it in records.owner_url"
+        )
+    owner = Records(config.owner_url, config.owner_password())
+    try:
+        if owner.role() == role:
+            raise RecordsError(f"records.owner_url comes as {role} too, which is the desk's role")
+        with owner.locked():
+            owner.migrate(grant_to=role)
+    finally:
+        owner.close()
+
+
+def check(records: Records, keys: Keys) -> None:
+    """Look whether the desk may work with these records under these keys.
+
+    Raises RecordsError, RecordsAway; KeyFileError where the records were made with other keys.
+    """
+    records.check()
+    with records.reading() as connection:
+        known = {row.id: row.mark for row in connection.execute(select(key_meta))}
+    if not known:
+        raise RecordsError(f"{records.place} has no ledger yet: run smsfilter desk init")
+    for mark in keys.marks:
+        if known.get(mark.id) != mark.mark:
+            raise KeyFileError(
+                f"{FILES[mark.kind]} is not the key that {records.place} was made with:"
+                " bring that back with smsfilter desk key import"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +106,22 @@ class Office:
         config = loaded.config
         keys = Keys.read(config.state_dir)
         records = records_of(config)
-        witness = _Witness(config.state_dir / CHECKPOINTS)
+        witness = Witness(config.state_dir)
         writer = Writer(records, clock, keys.sign, witness)
         return cls(config, loaded.policy, records, writer, Vault(keys.seal), keys, clock)
 
 
-class _Witness:
+class Witness:
     """Tells the log and a file of each checkpoint: copies outside the records."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / CHECKPOINTS
 
     def __call__(self, text: str) -> None:
+        """Tell of one."""
         log.get().info("checkpoint", text=text)
         try:
             with self._path.open("a", encoding="ascii") as file:
-                file.write(text + "\n")
+                file.write(text)
         except OSError as error:
             log.get().error("checkpoint_not_kept", file=str(self._path), error=error.strerror)

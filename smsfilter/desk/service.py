@@ -16,10 +16,10 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
-from smsfilter.desk import companies, promotion
+from smsfilter.desk import audit, backup, companies, promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
-from smsfilter.desk.office import Office
+from smsfilter.desk.office import Office, check
 from smsfilter.deskconfig import DeskConfig
 from smsfilter.deskmetrics import DeskMetrics
 from smsfilter.ledger.actor import system
@@ -101,7 +101,7 @@ class Service:
         config, stack = self._loaded.config, self._stack
         office = self._office = Office.of(self._loaded)
         stack.callback(office.records.close)
-        await asyncio.to_thread(office.records.check)
+        await asyncio.to_thread(check, office.records, office.keys)
         await asyncio.to_thread(office.writer.start)
         stack.push_async_callback(self._close_ledger, office)
         address = parse_url(config.redis.url, config.state_dir, config.redis.password())
@@ -133,7 +133,8 @@ class Service:
         log.get().info("ready")
 
     def _listen(self, desk: DeskConfig, office: Office) -> None:
-        routes = [route for room in self._rooms for route in room.routes]
+        routes = [*audit.routes(office), *backup.routes(office)]
+        routes += [route for room in self._rooms for route in room.routes]
         door = Door(app(routes), office.config.state_dir)
         door.open()
         self._stack.push_async_callback(door.close)

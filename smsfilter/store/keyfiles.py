@@ -46,11 +46,16 @@ def read(path: Path) -> bytes:
 
 def write(path: Path, key: bytes) -> None:
     """Write a key into a new file, durably. KeyFileError: there is one already, or no room."""
+    put(path, key.hex().encode() + b"\n")
+
+
+def put(path: Path, octets: bytes) -> None:
+    """Write a new file that nobody else may read, durably. KeyFileError as from `write`."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.write(key.hex().encode() + b"\n")
+            file.write(octets)
             file.flush()
             os.fsync(fd)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

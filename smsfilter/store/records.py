@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -113,8 +114,23 @@ class Records:
                 command.upgrade(config, "head")
                 if grant_to is not None:
                     _grant(connection, grant_to)
+        except CommandError:
+            raise RecordsError(f"{self.place} is of a newer smsfilter: use that") from None
         except (SQLAlchemyError, RecordsAway) as error:
             raise RecordsError(f"{self.place}: {reason(error)}") from error
+
+    def role(self) -> str:
+        """Return as which role PostgreSQL knows the desk. Raises RecordsAway."""
+        with self.reading() as connection:
+            name: str = connection.execute(text("SELECT current_user")).scalar_one()
+            return name
+
+    def revision(self) -> str | None:
+        """Return the revision of the tables, None where there are none. Raises RecordsAway."""
+        if self.is_sqlite and not self.path.exists():
+            return None  # a look would make the file
+        with self.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
 
     # --- one desk
 
@@ -137,6 +153,11 @@ class Records:
         with connection.begin():
             if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
                 raise RecordsError(_in_use(self.place))
+
+
+def newest_revision() -> str:
+    """Return the revision that this version works with."""
+    return _script().get_current_head() or ""
 
 
 def reason(error: BaseException) -> str:

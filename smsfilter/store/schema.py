@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -286,6 +287,7 @@ key_meta = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("kind", Text, nullable=False),
+    Column("mark", Text, nullable=False),  # by which the key is known, and not found
     Column("created", BigInteger, nullable=False),
     Column("retired", BigInteger),
 )
@@ -298,6 +300,8 @@ index_state = Table(
     Column("epoch", Text, nullable=False),
     Column("projected_seq", BigInteger, nullable=False),
     Column("replid", Text, nullable=False),  # of the Redis that was last written to
+    # after a restore: what only the index knows was reported since the backup, and is taken in
+    Column("adopts", Boolean, nullable=False, server_default=false()),
     CheckConstraint("id = 1", name="one"),
 )
 

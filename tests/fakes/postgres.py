@@ -102,6 +102,18 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url("desk", name), self.url("owner", name)
 
+    def copied(self, source: str, target: str) -> None:
+        """Dump one database and restore it into another, as an operator does."""
+        dump = subprocess.run(
+            [self._programs / "pg_dump", "--format=custom", source], check=True, capture_output=True
+        )
+        subprocess.run(
+            [self._programs / "pg_restore", "--exit-on-error", f"--dbname={target}"],
+            input=dump.stdout,
+            check=True,
+            capture_output=True,
+        )
+
     def url(self, role: str, name: str) -> str:
         """The URL of a database."""
         return f"postgresql://{role}@/{name}?host={self.folder}"

@@ -92,8 +92,8 @@ def test_urls_of_records(url: str, file: str | None) -> None:
         ("sqlite://records.db", "not a URL of records; write sqlite:///"),
         ("mysql://h/d", "not a URL of records; write sqlite:///"),
         ("postgresql://h", "not a URL of records; write sqlite:///"),
-        ("postgresql://u:hush@h/d", "no password in the URL: put it in a file named by records."),
-        ("postgresql://u@h/d?password=hush", "no password in the URL: put it in a file named by"),
+        ("postgresql://u:hush@h/d", "no password in the URL: put it in a file of its own (rec"),
+        ("postgresql://u@h/d?password=hush", "no password in the URL: put it in a file of its own"),
     ],
 )
 def test_what_is_no_url_of_records(tmp_path: Path, url: str, message: str) -> None:

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("epoch", sa.Text(), nullable=False),
         sa.Column("projected_seq", sa.BigInteger(), nullable=False),
         sa.Column("replid", sa.Text(), nullable=False),
+        sa.Column("adopts", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("index_state_one_ck")),
         sa.PrimaryKeyConstraint("id", name=op.f("index_state_pk")),
     )
@@ -63,6 +64,7 @@ def upgrade() -> None:
         "key_meta",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("mark", sa.Text(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("retired", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("key_meta_pk")),
