@@ -25,7 +25,7 @@ from smsfilter.ledger.export import Header, export
 from smsfilter.rules.policy import Model
 from smsfilter.store import ledger as stored
 from smsfilter.store.schema import checkpoint, ledger
-from smsfilter.store.writer import Transaction
+from smsfilter.store.writer import Entered, Transaction
 
 _AT_ONCE: Final = 500
 """Lines of an export that are made and sent together."""
@@ -73,12 +73,14 @@ class Audit:
             raise invalid("`to` is before `from`")
         detail = {"from": first, "to": last}
 
-        def enter(transaction: Transaction) -> None:
-            transaction.enter("ledger exported", asked.by, object="ledger", detail=detail)
+        def enter(transaction: Transaction) -> Entered:
             transaction.checkpoint()
+            return transaction.enter("ledger exported", asked.by, object="ledger", detail=detail)
 
-        await self._office.writer.write(enter)
-        span = await asyncio.to_thread(self._span, first, last)
+        end = (await self._office.writer.write(enter)).seq
+        if first > end:
+            raise invalid(f"the ledger ends with seq {end}")
+        span = await asyncio.to_thread(self._span, first, min(last or end, end))
         return Lines(_streamed(self._lines(span)))
 
     async def checkpoints(self, asked: Asked) -> Lines:
@@ -92,18 +94,17 @@ class Audit:
             lambda transaction: self._read(transaction, wanted, asked.by)
         )
 
-    def _span(self, first: int, last: int | None) -> _Span:
+    def _span(self, first: int, last: int) -> _Span:
+        """Widen what is asked for to where checkpoints are; there is one at or after `last`."""
         with self._office.records.reading() as connection:
-            head, _, chain = stored.head(connection)
-            if first > head:
-                raise invalid(f"the ledger ends with seq {head}")
+            _, _, chain = stored.head(connection)
             before = connection.scalar(
                 select(func.max(checkpoint.c.seq)).where(checkpoint.c.seq < first)
             )
             behind = connection.scalar(
-                select(func.min(checkpoint.c.seq)).where(checkpoint.c.seq >= (last or head))
+                select(func.min(checkpoint.c.seq)).where(checkpoint.c.seq >= last)
             )
-            return _Span((before or 0) + 1, head if behind is None else behind, chain)
+            return _Span((before or 0) + 1, behind or last, chain)
 
     def _lines(self, span: _Span) -> Generator[bytes, None, None]:
         office = self._office
