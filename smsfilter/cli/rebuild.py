@@ -15,6 +15,7 @@ from smsfilter.cli.store import add_config, warn
 if TYPE_CHECKING:
     from smsfilter.config import Loaded
     from smsfilter.desk.office import Office
+    from smsfilter.store.address import RedisAddress
     from smsfilter.store.compare import Difference
     from smsfilter.store.indexing import Counts
     from smsfilter.store.projection import Projection
@@ -43,7 +44,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Rebuild or compare; 1 when that cannot be done, or Redis differs from the records."""
     from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
-    from smsfilter.desk.office import Office  # noqa: PLC0415
+    from smsfilter.desk.office import Office, check  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable  # noqa: PLC0415
     from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
     from smsfilter.store.projection import IndexAway  # noqa: PLC0415
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(args.config)
     try:
         office = Office.of(loaded)
-        office.records.check()
+        check(office.records, office.keys)
         office.writer.start()
         try:
             counts, found = asyncio.run(_work(args, loaded, office))
@@ -70,21 +71,27 @@ def run(args: argparse.Namespace) -> int:
 async def _work(
     args: argparse.Namespace, loaded: "Loaded", office: "Office"
 ) -> "tuple[Counts | None, Difference]":
-    projection = _projection(loaded, office)
+    from smsfilter.desk.settling import settle  # noqa: PLC0415 - start-up stays light
+    from smsfilter.store.address import parse_url  # noqa: PLC0415
+
+    redis = loaded.config.redis
+    address = parse_url(redis.url, loaded.config.state_dir, redis.password())
+    if not args.compare:
+        await settle(office, address, take_over=args.take_over)
+    projection = _projection(loaded, office, address)
     counts = None if args.compare else await projection.rebuild(take_over=args.take_over)
     return counts, await projection.compare()
 
 
-def _projection(loaded: "Loaded", office: "Office") -> "Projection":
+def _projection(loaded: "Loaded", office: "Office", address: "RedisAddress") -> "Projection":
     from smsfilter.desk.companies import load as load_companies  # noqa: PLC0415
-    from smsfilter.store.address import parse_url  # noqa: PLC0415
     from smsfilter.store.projection import Projection  # noqa: PLC0415
 
     redis = loaded.config.redis
     return Projection(
         office.records,
         office.writer,
-        parse_url(redis.url, loaded.config.state_dir, redis.password()),
+        address,
         office.vault,
         load_companies,
         prefix=redis.prefix,

@@ -3,7 +3,7 @@
 Each becomes a block like any other, with the reason `adopted` and a row of its own in the ledger.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -45,8 +45,15 @@ async def adopt_all(
 
     Raises RecordsAway, and Unreachable where Redis is not there; what was adopted stays so.
     """
+    return await adopt_these(projection.unknown(), writer, vault, by, country_code)
+
+
+async def adopt_these(
+    found: AsyncIterator[list[Pair]], writer: Writer, vault: Vault, by: Actor, country_code: str
+) -> int:
+    """Adopt pairs as they come, and return how many were new to the records."""
     adopted = 0
-    async for some in projection.unknown():
+    async for some in found:
         for at in range(0, len(some), _TOGETHER):
             work = partial(_adopt_some, vault, some[at : at + _TOGETHER], by, country_code)
             adopted += await writer.write(work)

@@ -20,14 +20,16 @@ from smsfilter.desk import audit, backup, companies, promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
 from smsfilter.desk.office import Office, check
+from smsfilter.desk.settling import settle
 from smsfilter.deskconfig import DeskConfig
 from smsfilter.deskmetrics import DeskMetrics
 from smsfilter.ledger.actor import system
-from smsfilter.store.connect import parse_url
+from smsfilter.store.connect import Unreachable, parse_url
 from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 from smsfilter.store.keyfiles import KeyFileError
-from smsfilter.store.projection import Projection
+from smsfilter.store.projection import IndexTaken, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
+from smsfilter.store.seal import SealError
 from smsfilter.store.writer import Transaction
 
 TICK_S: Final = 1.0
@@ -89,6 +91,9 @@ class Service:
             RecordsError,
             RecordsAway,
             EmbeddedError,
+            Unreachable,
+            IndexTaken,
+            SealError,
             OSError,
         ) as error:
             raise StartError(str(error)) from error
@@ -107,6 +112,7 @@ class Service:
         address = parse_url(config.redis.url, config.state_dir, config.redis.password())
         if address.state_dir is not None:
             await stack.enter_async_context(EmbeddedServer(address.state_dir))
+        await settle(office, address)
         projection = self._projection = Projection(
             office.records,
             office.writer,

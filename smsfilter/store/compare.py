@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection
@@ -100,6 +100,18 @@ class Comparison:
             strange = [pair for pair in some if not self._is_known(pair)]
             if strange:  # also what was blocked since the records were read
                 yield await reading(self._records, partial(self._strangers, found=strange))
+
+    async def surplus(self) -> AsyncIterator[list[Pair]]:
+        """Give the pairs in Redis that no live block makes, also those whose blocks have ended."""
+        live, more = array("q"), cast("Place | None", START)
+        while more is not None:
+            page: Page = await reading(self._records, partial(self._pairs.all, after=more))
+            live.extend(map(hash, page.live))
+            more = page.after
+        self._known = array("q", sorted(live))
+        async for some in self._from_redis():
+            if found := [pair for pair in some if not self._is_known(pair)]:
+                yield found
 
     def _strangers(self, connection: Connection, found: Sequence[Pair]) -> list[Pair]:
         return [pair for pair in found if not self._pairs.known(connection, pair)]
