@@ -5,6 +5,7 @@ Every look at customers' blocks is one row of the ledger, entered before the ans
 
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -12,17 +13,20 @@ from sqlalchemy import Connection
 from starlette.routing import Route
 
 from smsfilter.desk import blocking
+from smsfilter.desk.adoption import adopt_all
 from smsfilter.desk.api import Asked, route
 from smsfilter.desk.blocking import Recycled, Recycling
 from smsfilter.desk.companies import CompanyError
-from smsfilter.desk.following import Follow, in_force
+from smsfilter.desk.following import in_force
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found, refused
 from smsfilter.desk.timeline import timeline
 from smsfilter.rules.numbers import customer_key
 from smsfilter.rules.policy import Model
+from smsfilter.store.connect import Unreachable
+from smsfilter.store.projection import Projection
 from smsfilter.store.reading import reading
-from smsfilter.store.writer import Transaction
+from smsfilter.store.writer import Entered, Transaction
 
 RECYCLED_MOST: Final = 500
 """Numbers of one request."""
@@ -60,12 +64,17 @@ class _Recycle(Model):
     rows: Annotated[tuple[_Line, ...], Field(max_length=RECYCLED_MOST)]
 
 
-def routes(office: Office, follow: Follow) -> Sequence[Route]:
+class _Adopt(Model):
+    dry_run: bool = False
+
+
+def routes(office: Office, projection: Projection) -> Sequence[Route]:
     """Return the paths of blocks."""
-    desk = _Blocks(office, follow)
+    desk = _Blocks(office, projection)
     return (
         route("/blocks", desk.listed),
         route("/blocks", desk.add, "POST"),
+        route("/blocks/adopt", desk.adopt, "POST"),
         route("/blocks/of", desk.of, "POST"),
         route("/blocks/recycle", desk.recycle, "POST"),
         route("/blocks/{id}", desk.show),
@@ -74,9 +83,9 @@ def routes(office: Office, follow: Follow) -> Sequence[Route]:
 
 
 class _Blocks:
-    def __init__(self, office: Office, follow: Follow) -> None:
+    def __init__(self, office: Office, projection: Projection) -> None:
         self._office = office
-        self._follow = follow
+        self._projection = projection
         self._country_code = office.policy.country_code
 
     # --- looking
@@ -162,7 +171,7 @@ class _Blocks:
         except CompanyError as error:
             raise refused(str(error)) from None
         said = {"id": added.id, "changed": added.entered is not None}
-        return said | await in_force(self._follow, added.entered)
+        return said | await self._in_force(added.entered)
 
     async def remove(self, asked: Asked) -> Any:
         wanted, reason = asked.id(), asked.body(_Remove).reason
@@ -172,7 +181,23 @@ class _Blocks:
         if done is None:
             raise not_found(f"block {wanted}")
         said = {"id": wanted, "changed": done.entered is not None, "ended_at": done.ended_at}
-        return said | await in_force(self._follow, done.entered)
+        return said | await self._in_force(done.entered)
+
+    async def adopt(self, asked: Asked) -> Any:
+        """Take what an operator put into Redis by hand into the records, or only name it."""
+        wanted: _Adopt = asked.body(_Adopt)
+        try:
+            if wanted.dry_run:
+                found = (await self._projection.compare()).unknown
+                await self._looked(asked, {"unknown": found.count})
+                return {"unknown": found.count, "first": found.first}
+            office = self._office
+            adopted = await adopt_all(
+                self._projection, office.writer, office.vault, asked.by, self._country_code
+            )
+        except Unreachable as error:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        return {"adopted": adopted} | await self._in_force(None)
 
     async def recycle(self, asked: Asked) -> Any:
         wanted: _Recycle = asked.body(_Recycle)
@@ -185,7 +210,12 @@ class _Blocks:
         unclear = [n for n, one in enumerate(done) if one.outcome is Recycling.UNCLEAR]
         said = {**counts, "blocks": sum(one.blocks for one in done), "unclear_rows": unclear}
         entered = [one.entered for one in done if one.entered is not None]
-        return said | await in_force(self._follow, entered[-1] if entered else None)
+        return said | await self._in_force(entered[-1] if entered else None)
+
+    async def _in_force(self, entered: Entered | None) -> dict[str, Any]:
+        if entered is None:  # what is there already is being followed already
+            return await in_force(self._projection.follow, self._office.writer.head)
+        return await in_force(self._projection.follow, entered.seq)
 
     def _recycle(
         self, transaction: Transaction, some: Sequence[tuple[str, int | None]], asked: Asked

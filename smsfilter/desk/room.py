@@ -5,16 +5,21 @@ from collections.abc import Sequence
 from prometheus_client.registry import Collector
 from starlette.routing import Route
 
-from smsfilter.desk import block_routes
+from smsfilter.desk import audit, backup, block_routes, company_routes
 from smsfilter.desk.office import Office
 from smsfilter.store.projection import Projection
 
 
 class DeskRoom:
-    """Blocks, as people ask for them and change them."""
+    """Companies, blocks, ledger and backup, as people ask for them."""
 
     def __init__(self, office: Office, projection: Projection) -> None:
-        self.routes: Sequence[Route] = block_routes.routes(office, projection.follow)
+        self.routes: Sequence[Route] = (
+            *audit.routes(office),
+            *backup.routes(office),
+            *company_routes.routes(office, projection.follow),
+            *block_routes.routes(office, projection),
+        )
         self.collectors: Sequence[Collector] = ()
 
     async def start(self) -> None:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
-from smsfilter.desk import audit, backup, companies, promotion
+from smsfilter.desk import companies, promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
 from smsfilter.desk.office import Office, check
@@ -155,8 +155,7 @@ class Service:
         log.get().info("ready")
 
     def _listen(self, desk: DeskConfig, office: Office) -> None:
-        routes = [*audit.routes(office), *backup.routes(office)]
-        routes += [route for room in self._rooms for route in room.routes]
+        routes = [route for room in self._rooms for route in room.routes]
         door = Door(app(routes), office.config.state_dir)
         door.open()
         self._stack.push_async_callback(door.close)
