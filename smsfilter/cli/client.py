@@ -36,7 +36,7 @@ class Client:
         self._start = command
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(self._path)),
-            base_url="http://desk",
+            base_url="http://desk/v1",
             timeout=TIMEOUT_S,
             trust_env=False,
         )

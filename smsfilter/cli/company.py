@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from smsfilter.cli.saying import say_force
 from smsfilter.cli.store import add_config, warn
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _import(args: argparse.Namespace) -> int:
                 f"{key} is missing in the file and stays, owning nothing, as customers blocked it",
                 f"if it goes on under another id: smsfilter company merge {key} ID",
             )
-        _say_force(said)
+        say_force(said, "in force within 2 seconds")
         return 0
 
     return _with_desk(args, work)
@@ -208,12 +209,5 @@ def _changed(said: dict[str, Any]) -> int:
         print("it has all of that already")
     if said["promoted"]:
         print(f"blocks of a source that are a company's now: {said['promoted']}")
-    _say_force(said)
+    say_force(said, "in force within 2 seconds")
     return 0
-
-
-def _say_force(said: dict[str, Any]) -> None:
-    if said.get("in_force"):
-        print("in force within 2 seconds")
-    elif "in_force" in said:
-        warn(f"on record, and not in force yet: {said['problem']}", "the desk goes on trying")

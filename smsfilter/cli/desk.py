@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING
 
 from smsfilter.cli import desk_copies, desk_keys
+from smsfilter.cli.run import serve
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
 
@@ -80,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from smsfilter.notify import Notify  # noqa: PLC0415
 
     loaded = load(args.config)
+    faulthandler.enable()  # the service manager ends a hung loop with SIGABRT: say where
     notify = Notify()
     writer = log.configure(loaded.config.log.format, loaded.config.log.level)
     try:
@@ -96,18 +99,23 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
     from smsfilter.desk.service import Service  # noqa: PLC0415
     from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
+    from smsfilter.watchdog import Watchdog  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, [ReportRoom])
+    service = Service(loaded, [ReportRoom], notify)
+    watchdog = Watchdog(service.heartbeat)
     try:
         await service.start()
+        watchdog.start()
         notify.ready("taking reports")
-        await stop.wait()
+        await serve(service.reload, stop, reload)
         notify.stopping()
     finally:
+        watchdog.stop()
         await service.stop()
     return 0

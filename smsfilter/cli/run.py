@@ -110,7 +110,7 @@ async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "
         except (OSError, Unreachable, EmbeddedError, FileError, KeyFileError) as error:
             raise _StartError(str(error)) from error
         stack.callback(Watchdog(service.heartbeat).start().stop)
-        await _serve(service.reload, stop, reload)
+        await serve(service.reload, stop, reload)
         drain = asyncio.create_task(service.drain())
         hurry = asyncio.create_task(again.wait())
         await asyncio.wait({drain, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -121,17 +121,17 @@ async def _main(config_file: Path, loaded: "Loaded", writer: "Writer", notify: "
     return 0
 
 
-async def _serve(
-    reload_policy: Callable[[], Awaitable[None]], stop: asyncio.Event, reload: asyncio.Event
+async def serve(
+    take_over: Callable[[], Awaitable[None]], stop: asyncio.Event, reload: asyncio.Event
 ) -> None:
-    """Until SIGTERM; each SIGHUP meanwhile is a reload."""
+    """Until SIGTERM; each SIGHUP meanwhile has changed files taken over."""
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
         asked = asyncio.create_task(reload.wait())
         await asyncio.wait({stopping, asked}, return_when=asyncio.FIRST_COMPLETED)
         if reload.is_set():
             reload.clear()
-            await reload_policy()
+            await take_over()
         asked.cancel()
 
 

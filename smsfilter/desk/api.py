@@ -18,16 +18,20 @@ from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from smsfilter import log
 from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.ledger.actor import Actor, local
 from smsfilter.store.records import RecordsAway, RecordsError
 
+VERSION: Final = "/v1"
+"""Before every path."""
 BODY_MOST: Final = 32 << 20
 """Octets of a request: a registry of some 100,000 sources, a file of as many reports."""
 PAGE_MOST: Final = 500
+_ID_DIGITS: Final = 18
+"""Digits of an id: more do not fit the 64 bits of a row's number."""
 _CURSOR: Final = re.compile(r"[0-9A-Za-z._-]{0,64}")
 
 Handler = Callable[["Asked"], Awaitable[Any]]
@@ -70,6 +74,20 @@ class Asked:
         """The body as it came."""
         return self._body
 
+    def before(self) -> tuple[int | None, int]:
+        """Return below which id a list is wanted, the newest first, and how many. Problem."""
+        after, limit = self.page()
+        if after and not (after.isdigit() and len(after) <= _ID_DIGITS):
+            raise invalid("after is the `next` of the page before")
+        return int(after) if after else None, limit
+
+    def id(self) -> int:
+        """Return the number in the path. Raises Problem."""
+        text = self.path["id"]
+        if not text.isascii() or not text.isdigit() or len(text) > _ID_DIGITS:
+            raise not_found(text)
+        return int(text)
+
     def page(self) -> tuple[str, int]:
         """Return from where on a list is wanted, and how many. Raises Problem."""
         after, limit = self.query.get("after", ""), self.query.get("limit", "50")
@@ -108,7 +126,7 @@ def app(routes: Sequence[Route]) -> Starlette:
         HTTPStatus.METHOD_NOT_ALLOWED: _say_no_path,
         Exception: _say_unhandled,
     }
-    return Starlette(routes=list(routes), exception_handlers=handlers)
+    return Starlette(routes=[Mount(VERSION, routes=list(routes))], exception_handlers=handlers)
 
 
 class _Answer(JSONResponse):

@@ -5,7 +5,7 @@ answer. Where the index is away the change stands all the same, and the answer s
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
@@ -15,18 +15,16 @@ from smsfilter.desk import companies, promotion
 from smsfilter.desk import company as acts
 from smsfilter.desk.api import Asked, route
 from smsfilter.desk.companies import Changes, CompanyError
+from smsfilter.desk.following import Follow, in_force
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid, not_found, refused
 from smsfilter.rules.policy import Model
 from smsfilter.rules.registry import Company, CompanyId, RegistryFile
-from smsfilter.store.indexing import IndexAway
 from smsfilter.store.registry import uncollected
 from smsfilter.store.writer import Transaction
 
 T = TypeVar("T")
 
-Follow = Callable[[int], Awaitable[None]]
-"""Returns once the index has everything up to a row of the ledger; raises IndexAway."""
 NAMED_MOST: Final = 500
 """Companies that an answer names of each kind."""
 _STATES: Final = (None, "active", "ended", "merged")
@@ -145,12 +143,8 @@ class _Companies:
     async def _followed(self) -> dict[str, Any]:
         """Have the blocks follow, then the index; say what has become of it."""
         promoted = await promotion.run(self._office)
-        said = {"promoted": promoted.ended, "in_force": True}
-        try:
-            await self._follow(self._office.writer.head)
-        except IndexAway as error:
-            return said | {"in_force": False, "problem": str(error)}
-        return said
+        said = {"promoted": promoted.ended}
+        return said | await in_force(self._follow, self._office.writer.head)
 
 
 def _registry(asked: Asked) -> RegistryFile:

@@ -16,14 +16,16 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
-from smsfilter.desk import audit, backup, companies, promotion
+from smsfilter.desk import companies, promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
 from smsfilter.desk.office import Office, check
+from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.settling import settle
 from smsfilter.deskconfig import DeskConfig
 from smsfilter.deskmetrics import DeskMetrics
 from smsfilter.ledger.actor import system
+from smsfilter.notify import Notify
 from smsfilter.store.connect import Unreachable, parse_url
 from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 from smsfilter.store.keyfiles import KeyFileError
@@ -58,6 +60,9 @@ class Room(Protocol):
     def missing(self) -> dict[str, str]:
         """What keeps it from its work, each with its cure; empty where nothing does."""
 
+    def reload(self) -> None:
+        """Take over the files that may change while it runs. Raises ConfigError."""
+
 
 class StartError(Exception):
     """The desk cannot start, for a reason that fits on a line."""
@@ -67,10 +72,11 @@ class Service:
     """One desk, from start to stop."""
 
     def __init__(
-        self, loaded: Loaded, rooms: Sequence[Callable[[Office, Projection], Room]]
+        self, loaded: Loaded, rooms: Sequence[Callable[[Office, Projection], Room]], notify: Notify
     ) -> None:
         self._loaded = loaded
-        self._make_rooms = rooms
+        self._make_rooms = (DeskRoom, *rooms)
+        self._notify = notify
         self._rooms: list[Room] = []
         self._stack = contextlib.AsyncExitStack()
         self._beat = time.monotonic()
@@ -101,6 +107,22 @@ class Service:
     async def stop(self) -> None:
         """End every part, the last that came up first."""
         await self._stack.aclose()
+
+    def heartbeat(self) -> float:
+        """When the loop last came round, by the monotonic clock."""
+        return self._beat
+
+    async def reload(self) -> None:
+        """SIGHUP: the texts of the replies anew; all else is taken over by a restart only."""
+        self._notify.reloading()
+        try:
+            for room in self._rooms:
+                await asyncio.to_thread(room.reload)
+        except ConfigError as error:
+            log.get().error("config_rejected", errors=str(error).splitlines())
+        else:
+            log.get().info("config_reloaded", program="desk")
+        self._notify.ready()
 
     async def _start(self, desk: DeskConfig) -> None:
         config, stack = self._loaded.config, self._stack
@@ -133,14 +155,13 @@ class Service:
             await room.start()
             self.metrics.add(room.collectors)
         self._listen(desk, office)
-        for work in (self._tick(office), self._keep_promoting(office)):
+        for work in (self._keep_alive(), self._tick(office), self._keep_promoting(office)):
             task = asyncio.create_task(work)
             stack.push_async_callback(_end, task)
         log.get().info("ready")
 
     def _listen(self, desk: DeskConfig, office: Office) -> None:
-        routes = [*audit.routes(office), *backup.routes(office)]
-        routes += [route for room in self._rooms for route in room.routes]
+        routes = [route for room in self._rooms for route in room.routes]
         door = Door(app(routes), office.config.state_dir)
         door.open()
         self._stack.push_async_callback(door.close)
@@ -164,11 +185,18 @@ class Service:
 
     # --- every second
 
+    async def _keep_alive(self) -> None:
+        """Beat, for whoever looks whether the loop hangs; it waits for nothing else."""
+        while True:
+            self._beat = time.monotonic()
+            self._notify.watchdog()
+            await asyncio.sleep(TICK_S)
+
     async def _tick(self, office: Office) -> None:
         signed = time.monotonic()
         ahead = office.clock() / 1e6 - time.monotonic()
         while True:
-            self._beat = now = time.monotonic()
+            now = time.monotonic()
             with contextlib.suppress(RecordsAway):
                 if office.writer.unsigned and now - signed >= CHECKPOINT_S:
                     await office.writer.write(Transaction.checkpoint)

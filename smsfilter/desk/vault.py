@@ -39,6 +39,13 @@ class Vault:
         """Return the id of a number's customer (E.164 digits), None where it is unknown."""
         return customers.find(connection, self._seal, digits)
 
+    def holders(self, connection: Connection, digits: str) -> tuple[str | None, int, int | None]:
+        """Return who has a number, since when, and when it was last taken from somebody before.
+
+        Times in µs UTC; 0 where nobody has it.
+        """
+        return customers.holders(connection, self._seal, digits)
+
     def close(self, plain: bytes, table: str, column: str, row: object) -> bytes:
         """Seal what will stand in one column of one row."""
         return self._seal.close(plain, place(table, column, row))

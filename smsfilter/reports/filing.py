@@ -27,6 +27,8 @@ COUNTED_PER_DAY: Final = 20
 """Reports of one customer in 24 h that count against companies; all others are kept as well."""
 WITHOUT_CASE: Final = ("nonsense", "never_block", "withdrawal", "appeal")
 """What is answered at once and needs nobody."""
+DONE_WITH: Final = ("withdrawn", "lifted")
+"""States in which a report has no effect any more: the same text is a new one."""
 NONSENSE_ANSWERS_PER_DAY: Final = 3
 """So that two machines do not answer each other for ever."""
 
@@ -48,6 +50,8 @@ class Heard:
     """The rows that it was joined from."""
     by: Actor | None = None
     """Who entered it; None = the customer, by SMS."""
+    at: int | None = None
+    """When the customer said it (µs UTC), where that was before it was entered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,11 @@ class Filed:
 
 
 class Filing:
-    """Files reports with the means of the desk."""
+    """Files reports with the means of the desk, and answers them by `replies`."""
 
     def __init__(self, vault: Vault, replies: Replies, country_code: str) -> None:
         self._vault = vault
-        self._replies = replies
+        self.replies = replies
         self._country_code = country_code
 
     def file(self, transaction: Transaction, heard: Heard, decided: Decided) -> Filed:
@@ -107,10 +111,11 @@ class Filing:
     def copy(self, transaction: Transaction, heard: Heard) -> Filed | None:
         """Find a message as one that was taken in before, and count the copy."""
         customer = self.customer(transaction, heard)
-        known = _known(transaction, customer, self._fingerprint(customer, heard))
+        known = _known(transaction, customer, self.fingerprint(customer, heard))
         return None if known is None else self._copied(transaction, known, heard)
 
-    def _fingerprint(self, customer: str, heard: Heard) -> str:
+    def fingerprint(self, customer: str, heard: Heard) -> str:
+        """Return what tells a customer's message from others, and says nothing of it."""
         return self._vault.fingerprint(customer.encode() + b"|" + heard.key)
 
     def _copied(self, transaction: Transaction, known: Row[Any], heard: Heard) -> Filed:
@@ -271,7 +276,7 @@ class Filing:
             .values(
                 channel=heard.channel,
                 customer=customer,
-                fingerprint=self._fingerprint(customer, heard),
+                fingerprint=self.fingerprint(customer, heard),
                 copies=1,
                 received_at=transaction.now,
                 reported_norm=decided.source,
@@ -324,7 +329,7 @@ class Filing:
         """
         if reply is Outcome.NONSENSE and _answered(transaction, customer, reply):
             return False
-        text = self._replies.text(reply, id=ids.spell(number or report_id), result=result)
+        text = self.replies.text(reply, id=ids.spell(number or report_id), result=result)
         new: int = transaction.connection.execute(
             insert(sms_out)
             .values(
@@ -380,14 +385,14 @@ def unconfirmed(connection: Connection, before: int, most: int) -> list[int]:
 
 
 def _known(transaction: Transaction, customer: str, fingerprint: str) -> Row[Any] | None:
-    """The same report within 24 h, unless it was withdrawn."""
+    """The same report within 24 h, unless it is done with."""
     return transaction.connection.execute(
         select(report)
         .where(
             report.c.fingerprint == fingerprint,
             report.c.customer == customer,
             report.c.received_at > transaction.now - DAY_US,
-            report.c.state != "withdrawn",
+            report.c.state.not_in(DONE_WITH),
         )
         .order_by(report.c.id.desc())
         .limit(1)

@@ -166,6 +166,12 @@ class Intake:
 
         Raises RecordsAway where nothing was filed, IndexAway where it is and is not in force yet.
         """
+        filed = await self.enter(heard)
+        await self.settle(filed)
+        return filed
+
+    async def enter(self, heard: Heard) -> Filed:
+        """File a message; `settle` has to follow. Raises RecordsAway: nothing was filed."""
         parsed = parse(heard.text, self._country_code)
         if isinstance(parsed, Withdrawal):
             filed = await self._office.writer.write(
@@ -181,7 +187,6 @@ class Intake:
                 lambda transaction: self._filing.file(transaction, heard, decided)
             )
         self._metrics.filed["copy" if filed.is_copy else filed.state] += 1
-        await self.settle(filed)
         return filed
 
     async def settle(self, filed: Filed) -> None:
@@ -216,16 +221,17 @@ class Intake:
         """Find whom a report names, by the registry and by what was forwarded."""
         owners = await self._owners()
         now = self._office.clock()
+        at = now if heard.at is None else max(heard.at, now - WINDOW)
         reported = Reported(
             written=parsed.source.written,
-            at=now,
+            at=at,
             by="signature" if parsed.source.kind is Named.SIGNATURE else "source",
             number_only=isinstance(parsed, NumberOnly),
         )
         match = decide(owners, (), reported, now)
         if match.kind is Kind.COMPANY:
             return match
-        forwards = await asyncio.to_thread(self._forwards, heard.reporter, now - WINDOW)
+        forwards = await asyncio.to_thread(self._forwards, heard.reporter, at - WINDOW)
         return decide(owners, forwards, reported, now)
 
     def _decided(self, match: Match, text: str, *, completes: bool) -> Decided:

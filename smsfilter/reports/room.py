@@ -17,6 +17,7 @@ from smsfilter.reports.filing import Filing
 from smsfilter.reports.intake import Intake
 from smsfilter.reports.outbox import Outbox
 from smsfilter.reports.replies import load_replies
+from smsfilter.reports.routes import routes
 from smsfilter.reports.sms import Delivered
 from smsfilter.store.projection import IndexAway, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
@@ -36,7 +37,9 @@ class ReportRoom:
         centre_metrics = CentreMetrics()
         index_metrics = IndexMetrics(lambda: _figures(projection))
         self.collectors: Sequence[Collector] = (centre_metrics, metrics, index_metrics)
-        filing = Filing(office.vault, load_replies(desk.replies), office.policy.country_code)
+        self._filing = filing = Filing(
+            office.vault, load_replies(desk.replies), office.policy.country_code
+        )
         self.centre = Centre(desk.report_centre, self._take, centre_metrics)
         self.outbox = Outbox(office, self.centre, desk.report_centre.window, metrics)
         self.intake = Intake(
@@ -50,7 +53,7 @@ class ReportRoom:
             metrics=metrics,
         )
         self._tasks: list[asyncio.Task[None]] = []
-        self.routes: Sequence[Route] = ()
+        self.routes: Sequence[Route] = routes(office, filing, self.intake)
 
     async def start(self) -> None:
         """Bind, and take up what was left."""
@@ -63,6 +66,12 @@ class ReportRoom:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def reload(self) -> None:
+        """Take over the texts of the replies. Raises ConfigError: the old ones stay."""
+        desk = self._office.config.desk
+        assert desk is not None  # noqa: S101 - the desk does not start without it
+        self._filing.replies = load_replies(desk.replies)
 
     def missing(self) -> dict[str, str]:
         """Why no report can come in."""

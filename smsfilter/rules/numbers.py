@@ -11,6 +11,7 @@ three look-ups and is its own only reading.
 """
 
 import re
+import unicodedata
 from functools import cache
 
 SEPARATORS = b" -.()"
@@ -200,6 +201,15 @@ def subscriber(source: bytes, country_code: str) -> bytes | None:
     registry is asked for first. Where mobile numbers are told by their digits, only these count.
     """
     return _reader(country_code).subscriber(source)
+
+
+def customer_key(written: str, country_code: str) -> str | None:
+    """The key of a customer's blocks, from a number as people write it; None where it is none.
+
+    Short codes have no customer.
+    """
+    found = readings(unicodedata.normalize("NFKC", written).strip().encode(), country_code)
+    return found[0].decode() if found and len(found[0]) > _LOCAL_MAX else None
 
 
 def mask(digits: str) -> str:

@@ -41,6 +41,17 @@ def find_or_add(connection: Connection, seal: Seal, digits: str, now: int) -> st
     return new
 
 
+def holders(connection: Connection, seal: Seal, digits: str) -> tuple[str | None, int, int | None]:
+    """Return who has a number and since when (0: nobody), and when somebody before lost it."""
+    query = select(customer.c.id, customer.c.first_at, customer.c.retired_at).where(
+        customer.c.token.in_(seal.tokens(digits))
+    )
+    rows = connection.execute(query).all()
+    now = next((each for each in rows if each.retired_at is None), None)
+    before = max((each.retired_at for each in rows if each.retired_at is not None), default=None)
+    return (None, 0, before) if now is None else (now.id, now.first_at, before)
+
+
 def number(connection: Connection, seal: Seal, customer_id: str) -> str | None:
     """Open a customer's number (E.164 digits); None where it was erased. Raises SealError."""
     sealed = connection.scalar(select(customer.c.number_enc).where(customer.c.id == customer_id))

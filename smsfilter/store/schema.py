@@ -57,6 +57,7 @@ customer = Table(
     Column("first_at", BigInteger, nullable=False),
     Column("retired_at", BigInteger),  # the number was recycled: another person's by now
     Column("erased_at", BigInteger),
+    Index("customer_token_ix", "token"),
     _one_live("customer", "token", where="retired_at IS NULL"),
 )
 
@@ -152,12 +153,13 @@ report = Table(
     Column("text_enc", LargeBinary),
     Column("complete", Boolean, nullable=False),  # no part of it is missing
     Column("counted", Boolean, nullable=False),  # within the reporter's cap
-    Column("state", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
     Column("match_kind", Text),
     Column("evidence", Text),  # canonical JSON, no number in it
     Column("case_id", BigInteger, ForeignKey("case_file.id"), index=True),
     Column("changed_seq", BigInteger, nullable=False),
     CheckConstraint("channel IN ('sms', 'phone', 'import')", name="channel"),
+    Index("report_state_id_ix", "state", "id"),
 )
 
 block = Table(
@@ -165,7 +167,7 @@ block = Table(
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("customer", Text, ForeignKey("customer.id"), nullable=False),
-    Column("target", Text, nullable=False, index=True),  # company id, source:…, source:#customer, *
+    Column("target", Text, nullable=False),  # company id, source:…, source:#customer, *
     Column("report", BigInteger, ForeignKey("report.id"), index=True),
     Column("case_id", BigInteger, ForeignKey("case_file.id")),
     Column("reason", Text, nullable=False),
@@ -175,6 +177,8 @@ block = Table(
     Column("ended_by", Text),
     Column("end_reason", Text),
     Column("changed_seq", BigInteger, nullable=False, index=True),
+    Index("block_customer_id_ix", "customer", "id"),
+    Index("block_target_id_ix", "target", "id"),
     _one_live("block", "customer", "target", where="ended_at IS NULL"),
 )
 

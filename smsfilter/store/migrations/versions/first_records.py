@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("erased_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("customer_pk")),
     )
+    op.create_index("customer_token_ix", "customer", ["token"], unique=False)
     op.create_index(
         "customer_one_live",
         "customer",
@@ -274,7 +275,7 @@ def upgrade() -> None:
     op.create_index(op.f("report_customer_ix"), "report", ["customer"], unique=False)
     op.create_index(op.f("report_fingerprint_ix"), "report", ["fingerprint"], unique=False)
     op.create_index(op.f("report_received_at_ix"), "report", ["received_at"], unique=False)
-    op.create_index(op.f("report_state_ix"), "report", ["state"], unique=False)
+    op.create_index("report_state_id_ix", "report", ["state", "id"], unique=False)
     op.create_table(
         "block",
         sa.Column(
@@ -309,7 +310,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_index(op.f("block_report_ix"), "block", ["report"], unique=False)
-    op.create_index(op.f("block_target_ix"), "block", ["target"], unique=False)
+    op.create_index("block_customer_id_ix", "block", ["customer", "id"], unique=False)
+    op.create_index("block_target_id_ix", "block", ["target", "id"], unique=False)
     op.create_table(
         "sms_out",
         sa.Column(

@@ -1,0 +1,250 @@
+"""Blocks over the API: looked at, put, ended; numbers that belong to somebody else by now.
+
+Every look at customers' blocks is one row of the ledger, entered before the answer goes out.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+from sqlalchemy import Connection
+from starlette.routing import Route
+
+from smsfilter.desk import blocking
+from smsfilter.desk.adoption import adopt_all
+from smsfilter.desk.api import Asked, route
+from smsfilter.desk.blocking import Recycled, Recycling
+from smsfilter.desk.companies import CompanyError
+from smsfilter.desk.following import in_force
+from smsfilter.desk.office import Office
+from smsfilter.desk.problems import Problem, invalid, not_found, refused
+from smsfilter.desk.timeline import timeline
+from smsfilter.rules.numbers import customer_key
+from smsfilter.rules.policy import Model
+from smsfilter.store.connect import Unreachable
+from smsfilter.store.projection import Projection
+from smsfilter.store.reading import reading
+from smsfilter.store.writer import Entered, Transaction
+
+RECYCLED_MOST: Final = 500
+"""Numbers of one request."""
+_TOGETHER: Final = 50
+"""Numbers of one transaction: reports wait for it."""
+_NO_CUSTOMER: Final = "not a number of a customer: write it as 13800138000 or +8613800138000"
+
+Number = Annotated[str, Field(min_length=1, max_length=40)]
+Reason = Annotated[str, Field(pattern=r"^[a-z][a-z -]{0,39}$")]
+"""A few words without digits: it stands in the ledger, where no number may."""
+Target = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class _Add(Model):
+    customer: Number
+    target: Target
+    reason: Reason = "by hand"
+
+
+class _Of(Model):
+    customer: Number
+    state: Literal["live", "ended", "all"] = "live"
+
+
+class _Remove(Model):
+    reason: Literal["withdrawal", "consent", "correction", "recycled"]
+
+
+class _Line(Model):
+    customer: Number
+    recycled_at: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
+
+
+class _Recycle(Model):
+    rows: Annotated[tuple[_Line, ...], Field(max_length=RECYCLED_MOST)]
+
+
+class _Adopt(Model):
+    dry_run: bool = False
+
+
+def routes(office: Office, projection: Projection) -> Sequence[Route]:
+    """Return the paths of blocks."""
+    desk = _Blocks(office, projection)
+    return (
+        route("/blocks", desk.listed),
+        route("/blocks", desk.add, "POST"),
+        route("/blocks/adopt", desk.adopt, "POST"),
+        route("/blocks/of", desk.of, "POST"),
+        route("/blocks/recycle", desk.recycle, "POST"),
+        route("/blocks/{id}", desk.show),
+        route("/blocks/{id}/remove", desk.remove, "POST"),
+    )
+
+
+class _Blocks:
+    def __init__(self, office: Office, projection: Projection) -> None:
+        self._office = office
+        self._projection = projection
+        self._country_code = office.policy.country_code
+
+    # --- looking
+
+    async def listed(self, asked: Asked) -> Any:
+        before, limit = asked.before()
+        state, target = asked.query.get("state", "live"), asked.query.get("target")
+        if state not in blocking.STATES:
+            raise invalid("state is live, ended or all")
+
+        def look(connection: Connection) -> list[dict[str, Any]]:
+            rows = blocking.page(connection, before=before, limit=limit, state=state, target=target)
+            return blocking.told(connection, self._office.vault, rows)
+
+        found = await reading(self._office.records, look)
+        await self._looked(asked, {"state": state, "target": target, "count": len(found)})
+        return {"items": found, "next": str(found[-1]["id"]) if len(found) == limit else None}
+
+    async def of(self, asked: Asked) -> Any:
+        """The blocks of one customer: the number stands in the body, not in the path."""
+        wanted: _Of = asked.body(_Of)
+        digits = self._digits(wanted.customer)
+        vault = self._office.vault
+        before, limit = asked.before()
+
+        def look(connection: Connection) -> tuple[str | None, list[dict[str, Any]]]:
+            customer = vault.find(connection, digits)
+            if customer is None:
+                return None, []
+            rows = blocking.page(
+                connection, before=before, limit=limit, state=wanted.state, customer=customer
+            )
+            return customer, blocking.told(connection, vault, rows)
+
+        customer, found = await reading(self._office.records, look)
+        await self._looked(asked, {"state": wanted.state, "count": len(found)}, customer)
+        return {"items": found, "next": str(found[-1]["id"]) if len(found) == limit else None}
+
+    async def show(self, asked: Asked) -> Any:
+        vault, wanted = self._office.vault, asked.id()
+
+        def work(transaction: Transaction) -> dict[str, Any] | None:
+            row = blocking.find(transaction.connection, wanted)
+            if row is None:
+                return None
+            name = f"block:{row.id}"
+            transaction.enter("block shown", asked.by, object=name, customer_id=row.customer)
+            objects = [name] if row.report is None else [name, f"report:{row.report}"]
+            (said,) = blocking.told(transaction.connection, vault, [row])
+            return said | {
+                "timeline": timeline(transaction.connection, row.customer, objects, row.case_id)
+            }
+
+        shown = await self._office.writer.write(work)
+        if shown is None:
+            raise not_found(f"block {wanted}")
+        return shown
+
+    async def _looked(
+        self, asked: Asked, detail: dict[str, Any], customer: str | None = None
+    ) -> None:
+        await self._office.writer.write(
+            lambda transaction: transaction.enter(
+                "blocks listed", asked.by, customer_id=customer, detail=detail
+            )
+        )
+
+    # --- changing
+
+    async def add(self, asked: Asked) -> Any:
+        wanted: _Add = asked.body(_Add)
+        work = partial(
+            blocking.add,
+            vault=self._office.vault,
+            digits=self._digits(wanted.customer),
+            target=wanted.target,
+            reason=wanted.reason,
+            by=asked.by,
+            country_code=self._country_code,
+        )
+        try:
+            added = await self._office.writer.write(work)
+        except CompanyError as error:
+            raise refused(str(error)) from None
+        said = {"id": added.id, "changed": added.entered is not None}
+        return said | await self._in_force(added.entered)
+
+    async def remove(self, asked: Asked) -> Any:
+        wanted, reason = asked.id(), asked.body(_Remove).reason
+        done = await self._office.writer.write(
+            lambda transaction: blocking.remove(transaction, wanted, reason, asked.by)
+        )
+        if done is None:
+            raise not_found(f"block {wanted}")
+        said = {"id": wanted, "changed": done.entered is not None, "ended_at": done.ended_at}
+        return said | await self._in_force(done.entered)
+
+    async def adopt(self, asked: Asked) -> Any:
+        """Take what an operator put into Redis by hand into the records, or only name it."""
+        wanted: _Adopt = asked.body(_Adopt)
+        try:
+            if wanted.dry_run:
+                found = (await self._projection.compare()).unknown
+                await self._looked(asked, {"unknown": found.count})
+                return {"unknown": found.count, "first": found.first}
+            office = self._office
+            adopted = await adopt_all(
+                self._projection, office.writer, office.vault, asked.by, self._country_code
+            )
+        except Unreachable as error:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        return {"adopted": adopted} | await self._in_force(None)
+
+    async def recycle(self, asked: Asked) -> Any:
+        wanted: _Recycle = asked.body(_Recycle)
+        rows = self._recycled(wanted.rows)
+        done: list[Recycled] = []
+        for at in range(0, len(rows), _TOGETHER):
+            some = rows[at : at + _TOGETHER]
+            done += await self._office.writer.write(partial(self._recycle, some=some, asked=asked))
+        counts = {str(each): sum(one.outcome is each for one in done) for each in Recycling}
+        unclear = [n for n, one in enumerate(done) if one.outcome is Recycling.UNCLEAR]
+        said = {**counts, "blocks": sum(one.blocks for one in done), "unclear_rows": unclear}
+        entered = [one.entered for one in done if one.entered is not None]
+        return said | await self._in_force(entered[-1] if entered else None)
+
+    async def _in_force(self, entered: Entered | None) -> dict[str, Any]:
+        if entered is None:  # what is there already is being followed already
+            return await in_force(self._projection.follow, self._office.writer.head)
+        return await in_force(self._projection.follow, entered.seq)
+
+    def _recycle(
+        self, transaction: Transaction, some: Sequence[tuple[str, int | None]], asked: Asked
+    ) -> list[Recycled]:
+        vault = self._office.vault
+        return [blocking.recycle(transaction, vault, *each, asked.by) for each in some]
+
+    def _recycled(self, rows: Sequence[_Line]) -> list[tuple[str, int | None]]:
+        """Read every row, or say all that is wrong with them. Raises Problem."""
+        found, problems = [], []
+        for n, row in enumerate(rows):
+            digits = customer_key(row.customer, self._country_code)
+            if digits is None:
+                problems.append({"row": n, "problem": _NO_CUSTOMER})
+            elif row.recycled_at is not None and row.recycled_at > self._office.clock():
+                problems.append({"row": n, "problem": "recycled_at has not come yet"})
+            else:
+                found.append((digits, row.recycled_at))
+        if problems:
+            raise _wrong(problems)
+        return found
+
+    def _digits(self, written: str) -> str:
+        digits = customer_key(written, self._country_code)
+        if digits is None:
+            raise invalid(_NO_CUSTOMER)
+        return digits
+
+
+def _wrong(problems: list[dict[str, Any]]) -> Problem:
+    first = problems[0]
+    return invalid(f"row {first['row']}: {first['problem']}", errors=problems)

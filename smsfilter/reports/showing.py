@@ -1,0 +1,134 @@
+"""Reports as they may be shown: with masked numbers, their blocks, SMS and what the ledger says."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
+
+from smsfilter.desk import blocking
+from smsfilter.desk.timeline import timeline
+from smsfilter.desk.vault import Vault
+from smsfilter.reports import ids
+from smsfilter.store.schema import block, case_file, receipt, report, sms_out
+
+STATES: Final = (
+    *("blocked", "to_decide", "referred", "unmatched", "needs_info", "joined", "never_block"),
+    *("nonsense", "withdrawal", "appeal", "withdrawn", "lifted"),
+)
+"""What a report may be."""
+
+
+def page(
+    connection: Connection,
+    vault: Vault,
+    *,
+    before: int | None,
+    limit: int,
+    state: str | None,
+    since: int | None,
+) -> list[dict[str, Any]]:
+    """Return reports, the newest first, with ids below `before`, taken in from `since` on (µs)."""
+    wanted: list[ColumnElement[bool]] = []
+    if before is not None:
+        wanted.append(report.c.id < before)
+    if state is not None:
+        wanted.append(report.c.state == state)
+    if since is not None:
+        first = select(report.c.id).where(report.c.received_at >= since)
+        found = connection.scalar(first.order_by(report.c.received_at, report.c.id).limit(1))
+        if found is None:
+            return []
+        wanted.append(report.c.id >= found)
+    query = _with_case().where(*wanted).order_by(report.c.id.desc()).limit(limit)
+    return told(connection, vault, connection.execute(query))
+
+
+def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
+    """Say reports as a list has them."""
+    found = list(rows)
+    people = {each.reported_customer for each in found if each.reported_customer is not None}
+    masked = vault.masked(connection, {*(each.customer for each in found), *people})
+    return [_told(each, masked) for each in found]
+
+
+def find(connection: Connection, report_id: int) -> Row[Any] | None:
+    """Return one report with the target of its case."""
+    return connection.execute(_with_case().where(report.c.id == report_id)).one_or_none()
+
+
+def whole(connection: Connection, vault: Vault, row: Row[Any]) -> dict[str, Any]:
+    """Say all that is known of one report, but for what the customer wrote."""
+    (said,) = told(connection, vault, [row])
+    blocked = _blocks(connection, row)
+    sent = _sms(connection, row.id)
+    objects = [
+        f"report:{row.id}",
+        *(f"block:{each.id}" for each in blocked),
+        *(f"sms:{each['id']}" for each in sent),
+    ]
+    return said | {
+        "match": row.match_kind,
+        "evidence": json.loads(row.evidence) if row.evidence else {},
+        "due_at": row.due_at,
+        "counted": row.counted,
+        "blocks": blocking.told(connection, vault, blocked),
+        "sms": sent,
+        "timeline": timeline(connection, row.customer, objects, row.case_id),
+    }
+
+
+def _with_case() -> Select[Any]:
+    return select(report, case_file.c.target, case_file.c.due_at).outerjoin(
+        case_file, case_file.c.id == report.c.case_id
+    )
+
+
+def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+    source = row.reported_norm
+    if row.reported_customer is not None:
+        source = masked[row.reported_customer]
+    target = row.target
+    return {
+        "id": row.id,
+        "number": ids.spell(row.id),
+        "received_at": row.received_at,
+        "confirmed_at": row.confirmed_at,
+        "channel": row.channel,
+        "customer": masked[row.customer],
+        "customer_id": row.customer,
+        "source": source,
+        "state": row.state,
+        "company": None if target is None or target.startswith("source:") else target,
+        "case": row.case_id,
+        "copies": row.copies,
+        "complete": row.complete,
+    }
+
+
+def _blocks(connection: Connection, row: Row[Any]) -> list[Row[Any]]:
+    own = block.c.report == row.id
+    of_case = own if row.case_id is None else or_(own, block.c.case_id == row.case_id)
+    query = select(block).where(block.c.customer == row.customer, of_case).order_by(block.c.id)
+    return list(connection.execute(query))
+
+
+def _sms(connection: Connection, report_id: int) -> list[dict[str, Any]]:
+    columns = ("id", "kind", "state", "attempts", "maybe_twice", "created_at", "sent_at")
+    query = select(sms_out).where(sms_out.c.report == report_id).order_by(sms_out.c.id)
+    rows = connection.execute(query).all()
+    receipts = connection.execute(
+        select(receipt).where(receipt.c.sms_out.in_([each.id for each in rows]))
+    ).all()
+    return [
+        {
+            **{name: getattr(row, name) for name in columns},
+            "message_id": row.message_id,
+            "receipts": [
+                {"at": each.at, "stat": each.stat, "err": each.err}
+                for each in receipts
+                if each.sms_out == row.id
+            ],
+        }
+        for row in rows
+    ]
