@@ -151,14 +151,28 @@ def _standing(one: Decided, pair: Pair) -> _Standing:
 
 def _gone(there: list[Manifest], known: Iterable[Manifest], since: int) -> Iterator[Gap]:
     found = {one.id: one for one in there}
-    for one in known:
+    gone: list[Manifest] = []
+    for one in sorted(known, key=lambda one: (one.proxy, one.number)):
         now = found.get(one.id)
         if one.until < since - CLOCKS_APART_US:
             continue
         if now is None:
-            yield Gap(one.proxy, one.since, one.until, f"segment {one.number} is gone")
+            if gone and (one.proxy, one.number) != (gone[-1].proxy, gone[-1].number + 1):
+                yield _all_gone(gone)
+                gone = []
+            gone.append(one)
         elif now.closed and one.closed and now.sha256 != one.sha256:
             yield Gap(one.proxy, one.since, one.until, f"segment {one.number} is another one now")
+    if gone:
+        yield _all_gone(gone)
+
+
+def _all_gone(ones: list[Manifest]) -> Gap:
+    first, last = ones[0], ones[-1]
+    which = f"segment {first.number} is"
+    if first is not last:
+        which = f"segments {first.number} to {last.number} are"
+    return Gap(first.proxy, first.since, last.until, f"{which} gone")
 
 
 def _is_later(one: Decided, pair: Pair) -> bool:

@@ -307,7 +307,7 @@ class Records:
         return [one for one in self.of(digits, since) if one.kind in _FORWARDED]
 
     def _having(self, folder: Folder, token: bytes, since: int) -> Iterator[Segment]:
-        """The segments that may have this token; those that ended before `since` may be left out."""
+        """The segments that may have this token, those before `since` left out where it is easy."""
         shelved = self._shelves[folder.path]
         recent = (shelf for shelf in set(shelved.values()) if shelf.until >= since)
         numbers = (n for shelf in recent for n in shelf.segments_of(token))
