@@ -6,6 +6,7 @@ by `smsfilter desk` and by `smsfilter check`, not when the configuration is load
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Final, Self
 from urllib.parse import parse_qs, urlsplit
@@ -165,6 +166,38 @@ class ReportCentreConfig(Section):
         return self.model_copy(update=update)
 
 
+def _once(value: "tuple[ProxyRecords, ...]") -> "tuple[ProxyRecords, ...]":
+    """Refuse a proxy, or a folder, that is named twice."""
+    for name in ("proxy", "path"):
+        found = [getattr(one, name) for one in value]
+        twice = next((one for one in found if found.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{name} {twice} is there twice")
+    return value
+
+
+class ProxyRecords(Section):
+    """The decision records of one proxy, where it writes them, or a copy of them."""
+
+    proxy: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")] = Field(
+        description="its name in the records: decisions.name of its configuration"
+    )
+    path: Path = Field(description="the folder; relative to the configuration file")
+    key: Path | None = Field(
+        None,
+        description="the key of its records; state_dir/keys/decisions/PROXY.key if unset; "
+        "relative to the configuration file",
+    )
+    since: date | None = Field(
+        None, description="the day on which it went into service: before it owes no records"
+    )
+
+    def beside(self, folder: Path) -> Self:
+        """Give the section with paths relative to `folder` made absolute."""
+        key = None if self.key is None else folder / self.key
+        return self.model_copy(update={"path": folder / self.path, "key": key})
+
+
 ServiceNumber = Annotated[str, Field(pattern=r"^[0-9]{3,20}$")]
 
 
@@ -183,6 +216,11 @@ class DeskConfig(Section):
         ("110", "119", "120", "122", "10086999"),
         description="numbers that a report never blocks; the short code is always one of them",
     )
+    decisions: Annotated[tuple[ProxyRecords, ...], AfterValidator(_once)] | None = Field(
+        None,
+        description="the records of every proxy that could let a message through; "
+        "those of the proxy beside the desk if unset",
+    )
 
     def unblockable(self) -> frozenset[str]:
         """Give the numbers that a report never blocks."""
@@ -194,5 +232,7 @@ class DeskConfig(Section):
             update={
                 "report_centre": self.report_centre.beside(folder),
                 "replies": folder / self.replies,
+                "decisions": self.decisions
+                and tuple(each.beside(folder) for each in self.decisions),
             }
         )

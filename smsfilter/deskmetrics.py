@@ -16,7 +16,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from smsfilter.exposition import SECONDS_BOUNDS, Histogram, counter, gauge, histogram, now, present
@@ -167,6 +167,46 @@ class IndexMetrics(Collector):
             ("index_lost", "Times that it was emptied or an old copy.", now.lost),
         ):
             yield counter(name, help_text, (), {(): count})
+
+
+PROOFS: Final = ("proven", "forwarded", "not_provable")
+INCIDENTS: Final = ("forwarded", "accepted_before", "not_through_us", "not_provable")
+SEGMENTS: Final = ("taken", "at_fault")
+
+
+class ProofMetrics(Collector):
+    """What the desk made of the records of the proxies."""
+
+    def __init__(self) -> None:
+        self.segments: defaultdict[str, int] = defaultdict(int)
+        self.proofs: defaultdict[str, int] = defaultdict(int)
+        self.incidents: defaultdict[str, int] = defaultdict(int)
+        self.behind_s: dict[str, float] = {}
+        """By proxy: the age of what is known of it; infinite where nothing can be read."""
+        present(self.segments, SEGMENTS)
+        present(self.proofs, PROOFS)
+        present(self.incidents, INCIDENTS)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family."""
+        yield counter(
+            "decision_segments",
+            "Segments of decision records that were taken in, or found at fault.",
+            ("result",),
+            self.segments,
+        )
+        behind = GaugeMetricFamily(
+            "smsfilter_decisions_behind_seconds",
+            "Age of what is known of a proxy's decisions.",
+            labels=("proxy",),
+        )
+        for proxy, age in self.behind_s.copy().items():
+            behind.add_metric((proxy,), age)
+        yield behind
+        yield counter("proofs", "Proofs that were asked for.", ("result",), self.proofs)
+        yield counter(
+            "incidents", "Reports on a pair that was blocked already.", ("result",), self.incidents
+        )
 
 
 class DeskMetrics:

@@ -71,7 +71,7 @@ def metric_names() -> set[str]:
     from smsfilter.metrics import Metrics, render  # noqa: PLC0415
 
     desk = deskmetrics.DeskMetrics()
-    desk.add((deskmetrics.CentreMetrics(), deskmetrics.IntakeMetrics()))
+    desk.add((deskmetrics.CentreMetrics(), deskmetrics.IntakeMetrics(), deskmetrics.ProofMetrics()))
     desk.add([deskmetrics.IndexMetrics(lambda: deskmetrics.IndexFigures(True, 0, 0.0, 0, 0, 0, 0))])
     text = (render(Metrics()) + desk.render()).decode()
     return {

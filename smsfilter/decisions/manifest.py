@@ -13,6 +13,8 @@ from smsfilter.decisions.layout import End, Footer, Header
 
 CLOCKS_APART_US = 60_000_000
 """How far the clocks of two hosts may be apart where nothing but time can be compared."""
+NOT_IN_YET = "its records were copied before that"
+"""Of a gap that the next copy closes."""
 FIRST = bytes(32)
 """Stands for the hash of the segment before the first one."""
 
@@ -81,6 +83,8 @@ class Expected(NamedTuple):
     """When it was first in service, in µs: before that it owes no records."""
     known_until: int | None = None
     """When its records were copied, in µs; None = they are read where it writes them."""
+    unrecorded: bool = False
+    """It says that it decides without a record at present."""
 
 
 class Gap(NamedTuple):
@@ -121,11 +125,13 @@ def _of_chain(owner: Expected, chain: list[Manifest], since: int, until: int) ->
     for n, one in enumerate(chain):
         before = chain[n - 1] if n else None
         known_again = chain[n + 1].since if n + 1 < len(chain) else until
-        if before is not None and (why := _broken(before, one)):
+        if before is not None and (why := broken(before, one)):
             yield Gap(owner.proxy, before.until, one.since, why)
         yield from _within(one, before.until if before else one.since, known_again)
+    if owner.unrecorded:
+        yield Gap(owner.proxy, chain[-1].since, until, "decisions are not recorded now")
     if owner.known_until is not None and owner.known_until < until:
-        yield Gap(owner.proxy, owner.known_until, until, "its records were copied before that")
+        yield Gap(owner.proxy, owner.known_until, until, NOT_IN_YET)
 
 
 def _within(one: Manifest, lost_since: int, known_again: int) -> Iterator[Gap]:
@@ -138,8 +144,8 @@ def _within(one: Manifest, lost_since: int, known_again: int) -> Iterator[Gap]:
         yield Gap(one.proxy, one.since, max(one.until, known_again), why)
 
 
-def _broken(before: Manifest, after: Manifest) -> str:
-    """Why something may be missing between two segments; '' = nothing is."""
+def broken(before: Manifest, after: Manifest) -> str:
+    """Say why something may be missing between two segments; '' = nothing is."""
     if after.number == before.number:
         return f"segment {after.number} is there twice" if after != before else ""
     if after.number != before.number + 1:

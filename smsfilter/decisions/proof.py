@@ -14,6 +14,8 @@ from typing import NamedTuple
 from smsfilter.decisions.layout import Kind
 from smsfilter.decisions.manifest import CLOCKS_APART_US, Expected, Gap, Manifest, gaps
 
+EVERYBODY = "*"
+"""In place of a company: the customer is not to be reached by any."""
 _FORWARDED = frozenset({Kind.FORWARD, Kind.UNCHECKED})
 _REFUSED = frozenset({Kind.REFUSED, Kind.PUT_OFF})
 
@@ -43,15 +45,21 @@ class Pair(NamedTuple):
     companies: frozenset[str]
     """All ids of the company, those that were merged into it as well."""
     sources: frozenset[str]
-    """Sources that are the company's, or that are blocked themselves, as the records spell them."""
+    """Sources that are blocked themselves, as the records spell them, whoever sends from them."""
     changed_seq: int
     """The seq with which the block came to the index."""
     created_at: int
     """µs since 1970, by the clock of the desk."""
+    unnamed: frozenset[str] = frozenset()
+    """Sources that are the company's by now, where the record knows of no company."""
 
     def names(self, one: Decided) -> bool:
         """Whether a record is of this pair."""
-        return one.source in self.sources or not self.companies.isdisjoint(one.companies)
+        if EVERYBODY in self.companies or one.source in self.sources:
+            return True
+        if not any(one.companies):
+            return one.source in self.unnamed
+        return not self.companies.isdisjoint(one.companies)
 
 
 class Result(Enum):
@@ -143,14 +151,28 @@ def _standing(one: Decided, pair: Pair) -> _Standing:
 
 def _gone(there: list[Manifest], known: Iterable[Manifest], since: int) -> Iterator[Gap]:
     found = {one.id: one for one in there}
-    for one in known:
+    gone: list[Manifest] = []
+    for one in sorted(known, key=lambda one: (one.proxy, one.number)):
         now = found.get(one.id)
         if one.until < since - CLOCKS_APART_US:
             continue
         if now is None:
-            yield Gap(one.proxy, one.since, one.until, f"segment {one.number} is gone")
+            if gone and (one.proxy, one.number) != (gone[-1].proxy, gone[-1].number + 1):
+                yield _all_gone(gone)
+                gone = []
+            gone.append(one)
         elif now.closed and one.closed and now.sha256 != one.sha256:
             yield Gap(one.proxy, one.since, one.until, f"segment {one.number} is another one now")
+    if gone:
+        yield _all_gone(gone)
+
+
+def _all_gone(ones: list[Manifest]) -> Gap:
+    first, last = ones[0], ones[-1]
+    which = f"segment {first.number} is"
+    if first is not last:
+        which = f"segments {first.number} to {last.number} are"
+    return Gap(first.proxy, first.since, last.until, f"{which} gone")
 
 
 def _is_later(one: Decided, pair: Pair) -> bool:

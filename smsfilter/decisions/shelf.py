@@ -107,6 +107,11 @@ class Shelf:
         pairs = self._pairs
         return (number_of(pairs, at) for at in range(0, len(pairs), HEADER + FOOTER))
 
+    @property
+    def until(self) -> int:
+        """When its last segment ends, in µs; 0 where it has none. Raises DamagedError."""
+        return read_footer(self._pairs)[0].until if len(self._pairs) else 0
+
     def segments_of(self, token: bytes) -> set[int]:
         """The numbers of the segments that have records with this token."""
         return set(self._index.of(token))

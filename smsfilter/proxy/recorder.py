@@ -32,9 +32,8 @@ from smsfilter.proxy.session import Session
 from smsfilter.rules.judge import Judge
 from smsfilter.smpp.receipt import Receipt
 from smsfilter.store import closing, keyfiles, segments, shelves
-from smsfilter.store.segments import SegmentFile
+from smsfilter.store.segments import FOLDER, SegmentFile
 
-FOLDER = "decisions"
 KEY_FILE = Path("keys") / "decisions.key"
 """The key of the tokens, one for each host: with it and the records every number can be tried."""
 LOOK_EVERY_S = 1.0

@@ -30,7 +30,7 @@ from smsfilter.proxy.hub import Hub
 from smsfilter.proxy.janitor import Janitor
 from smsfilter.proxy.keyring import Keyring
 from smsfilter.proxy.listener import Listener, too_few_descriptors
-from smsfilter.proxy.recorder import FOLDER, Recorder
+from smsfilter.proxy.recorder import Recorder
 from smsfilter.proxy.status import Status
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import ApprovalRule, Mode, Policy
@@ -41,7 +41,7 @@ from smsfilter.store.connect import client
 from smsfilter.store.epoch import EpochGuard
 from smsfilter.store.index import Index
 from smsfilter.store.lint import any_approval
-from smsfilter.store.segments import mark_unrecorded
+from smsfilter.store.segments import FOLDER, mark_unrecorded
 from smsfilter.tls import FileError
 
 TICK_S = 1.0

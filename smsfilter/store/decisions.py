@@ -8,8 +8,8 @@ is taken at its word unless `verify` is asked for: that reads all of it.
 import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import time
@@ -26,7 +26,7 @@ from smsfilter.decisions.layout import (
     Record,
     Table,
 )
-from smsfilter.decisions.manifest import Expected, Manifest
+from smsfilter.decisions.manifest import Expected, Gap, Manifest
 from smsfilter.decisions.proof import Decided, Pair, Proof, prove
 from smsfilter.decisions.shelf import Index, Shelf
 from smsfilter.decisions.sums import sum_up
@@ -210,15 +210,22 @@ def open_segment(path: Path, read_at: int) -> Segment:
 class Records:
     """The records of all proxies that could have let a message through.
 
-    `now` is in µs. What is damaged counts as missing, and is named in `damaged`; with `verify`
-    all closed segments are read from end to end to find it.
+    `now` is in µs. What is damaged, or a folder that cannot be read, counts as missing, and is
+    named in `damaged`; with `verify` all closed segments are read from end to end to find it.
+    `absent` are proxies that must have records, too, and for which there is no folder or no key.
     """
 
     def __init__(
-        self, folders: Iterable[Folder], now: int | None = None, *, verify: bool = False
+        self,
+        folders: Iterable[Folder],
+        now: int | None = None,
+        *,
+        verify: bool = False,
+        absent: Iterable[Expected] = (),
     ) -> None:
         self.now = int(time() * 1e6) if now is None else now
         self.folders = tuple(folders)
+        self.absent = tuple(absent)
         self.damaged: dict[Path, str] = {}
         self._verify = verify
         self._verified: set[Path] = set()
@@ -229,7 +236,12 @@ class Records:
 
     def _list(self, folder: Folder) -> None:
         """See which segments there are, and which of them stand on a shelf that can be used."""
-        numbers = segments.numbers(folder.path)
+        self._shelves[folder.path], self._loose[folder.path] = {}, {}
+        try:
+            numbers = segments.numbers(folder.path)
+        except OSError as error:
+            self.damaged[folder.path] = error.strerror or str(error)
+            return
         found = {n: suffix for suffix in segments.SUFFIXES[1:] for n in numbers[suffix]}
         shelved: dict[int, Shelf] = {}
         for first in () if self._verify else numbers[segments.SHELF]:
@@ -285,7 +297,7 @@ class Records:
         found: list[Decided] = []
         for folder in self.folders:
             token = folder.tokens(digits.encode("ascii"))
-            for segment in self._having(folder, token):
+            for segment in self._having(folder, token, since):
                 if segment.manifest.until >= since:
                     found += [segment.told(*one) for one in segment.slots_of(token)]
         return [one for one in found if one.at >= since]
@@ -294,10 +306,11 @@ class Records:
         """What was forwarded to a customer since then, in µs."""
         return [one for one in self.of(digits, since) if one.kind in _FORWARDED]
 
-    def _having(self, folder: Folder, token: bytes) -> Iterator[Segment]:
-        """The segments that may have this token."""
+    def _having(self, folder: Folder, token: bytes, since: int) -> Iterator[Segment]:
+        """The segments that may have this token, those before `since` left out where it is easy."""
         shelved = self._shelves[folder.path]
-        numbers = (n for shelf in set(shelved.values()) for n in shelf.segments_of(token))
+        recent = (shelf for shelf in set(shelved.values()) if shelf.until >= since)
+        numbers = (n for shelf in recent for n in shelf.segments_of(token))
         wanted = dict.fromkeys(sorted(n for n in numbers if n in shelved), "seg")
         for number, suffix in (wanted | self._loose[folder.path]).items():
             segment = self._open(folder, number, suffix)
@@ -312,20 +325,46 @@ class Records:
         *,
         changed_seq: int,
         created_at: int,
+        unnamed: Callable[[str], bool] = lambda _source: False,
         known: Iterable[Manifest] = (),
+        until: int | None = None,
     ) -> Proof:
         """What there is of a block: of the customer `digits`, set at `created_at` (µs).
 
-        `companies` are ids, `sources` as the blocks of the index have them, without `source:`;
+        `companies` are ids, `sources` as the blocks of the index have them, without `source:`, and
+        `unnamed` says whether a source is the company's by now that no company was known for then;
         `changed_seq` is the seq with which the block came to the index; `known` are manifests that
-        were imported before.
+        were imported before. The records must be there up to `until`, in µs; by default, up to now.
         """
         decided = self.of(digits)
         told = {folder.tokens.handset(source) for folder in self.folders for source in sources}
-        pair = Pair(frozenset(companies), frozenset(told.union(sources)), changed_seq, created_at)
-        expected = [
-            Expected(folder.proxy, folder.in_service_since, folder.copied_at)
-            for folder in self.folders
-            if folder.proxy
-        ]
-        return prove(pair, decided, self.manifests(), expected, self.now, known=known)
+        nameless = {one.source for one in decided if not any(one.companies)}
+        pair = Pair(
+            frozenset(companies),
+            frozenset(told.union(sources)),
+            changed_seq,
+            created_at,
+            frozenset(source for source in nameless if source and unnamed(source)),
+        )
+        until = self.now if until is None else until
+        manifests = self.manifests()
+        found = prove(pair, decided, manifests, self._expected(), until, known=known)
+        return replace(found, gaps=(*found.gaps, *self._unread(manifests, until)))
+
+    def _unread(self, manifests: Iterable[Manifest], until: int) -> Iterator[Gap]:
+        """The damaged segments behind the last one that can be read: no hole tells of them."""
+        for folder in self.folders:
+            mine = [one for one in manifests if one.proxy == folder.proxy]
+            last = max((one.number for one in mine), default=0)
+            since = max((one.until for one in mine), default=0)
+            for path, why in self.damaged.items():
+                if path.parent == folder.path and int(path.stem) > last:
+                    yield Gap(folder.proxy, min(since, until), until, f"{path.name}: {why}")
+
+    def _expected(self) -> Iterator[Expected]:
+        yield from self.absent
+        for folder in self.folders:
+            if folder.proxy:
+                unrecorded = (folder.path / segments.UNRECORDED).exists()
+                since, copied_at = folder.in_service_since, folder.copied_at
+                yield Expected(folder.proxy, since, copied_at, unrecorded)

@@ -20,6 +20,8 @@ from typing import NamedTuple
 from smsfilter.decisions import layout
 from smsfilter.decisions.layout import HEADER, SLOT, DamagedError, End, Header
 
+FOLDER = "decisions"
+"""In a proxy's state_dir: its segments."""
 ROOM = 4 << 20
 """Octets that are set aside on disk ahead of the writer: so a full disk is met in time."""
 RESERVE = 256 << 10

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from smsfilter.decisions import layout
 from smsfilter.decisions.layout import HEADER, SLOT, DamagedError, End, Header, Kind, Name, Table
+from smsfilter.decisions.manifest import NOT_IN_YET, Expected
 from smsfilter.decisions.proof import Result
 from smsfilter.decisions.shelf import SEGMENTS
 from smsfilter.decisions.tokens import Tokens
@@ -342,6 +343,45 @@ def test_one_that_has_gone_is_named(tmp_path: Path) -> None:
     assert found.damaged
 
 
+def test_the_last_segment_that_cannot_be_read_is_a_gap(tmp_path: Path) -> None:
+    ended(tmp_path)
+    closing.close_ended(tmp_path)
+    (tmp_path / "0000000002.open").write_bytes(bytes(500))
+    found = records(tmp_path)
+    proof = found.prove(TO, ["acme"], [], changed_seq=9, created_at=SECOND)
+    assert [gap.why for gap in proof.gaps] == ["0000000002.open: no header of decision records"]
+
+
+def test_a_folder_that_is_not_there_and_a_proxy_without_a_key(tmp_path: Path) -> None:
+    found = Records([Folder(tmp_path / "x", TOKENS, "p1")], 900 * SECOND, absent=[Expected("p2")])
+    assert not found.of(TO)
+    assert found.damaged == {tmp_path / "x": os.strerror(errno.ENOENT)}
+    proof = found.prove(TO, ["acme"], [], changed_seq=9, created_at=SECOND)
+    assert [(gap.proxy, gap.why) for gap in proof.gaps] == [
+        ("p1", "no records of this proxy"),
+        ("p2", "no records of this proxy"),
+    ]
+
+
+def test_a_proxy_that_records_nothing_now_says_so(tmp_path: Path) -> None:
+    ended(tmp_path)
+    closing.close_ended(tmp_path)
+    segments.mark_unrecorded(tmp_path)
+    proof = records(tmp_path).prove(TO, ["acme"], [], changed_seq=9, created_at=SECOND)
+    assert [gap.why for gap in proof.gaps] == ["decisions are not recorded now"]
+
+
+def test_the_proof_of_a_time_needs_the_copy_of_that_time(tmp_path: Path) -> None:
+    ended(tmp_path)
+    closing.close_ended(tmp_path)
+    copy = Folder(tmp_path, TOKENS, "p1", copied_at=500 * SECOND)
+    found = Records([copy], 900 * SECOND)
+    until = {"until": 400 * SECOND}
+    assert not found.prove(TO, ["acme"], [], changed_seq=9, created_at=SECOND, **until).gaps
+    (gap,) = found.prove(TO, ["acme"], [], changed_seq=9, created_at=SECOND).gaps
+    assert (gap.since, gap.why) == (500 * SECOND, NOT_IN_YET)
+
+
 # many of them
 
 
@@ -368,6 +408,8 @@ def test_a_shelf_says_which_segments_have_a_customer(tmp_path: Path) -> None:
     found = records(tmp_path)
     assert (found.of(TO), found.manifests()) == expected
     assert [one.segment for one in found.of(TO)] == [3, 53, 103]
+    assert [one.segment for one in found.of(TO, since=103 * SECOND)] == [103]
+    assert not found.of(TO, since=129 * SECOND), "the shelf ends before that"
     proof = found.prove(TO, ["acme"], [], changed_seq=9, created_at=2 * SECOND)
     assert proof.result is Result.PROVEN
     assert len(proof.before) == 3

@@ -242,3 +242,21 @@ def test_the_id_of_a_segment() -> None:
     assert segment(7).id == "p1/7"
     assert segment(7).closed
     assert not chain()[-1].closed
+
+
+def test_everybody_is_every_sender() -> None:
+    pair = PAIR._replace(companies=frozenset({"*"}), sources=frozenset())
+    assert judged(decided(60, companies=("",)), pair=pair).violations
+
+
+def test_a_source_that_became_the_companys_counts_only_where_nobody_was_known() -> None:
+    pair = Pair(frozenset({"acme"}), frozenset(), 50, SET_AT, frozenset({"1069"}))
+    mine = decided(60, companies=("",), source="1069")
+    anothers = decided(61, companies=("bravo",), source="1069")
+    assert judged(mine, anothers, pair=pair).violations == (mine,)
+
+
+def test_a_source_that_is_blocked_itself_counts_whoever_sends_from_it() -> None:
+    pair = Pair(frozenset(), frozenset({"1069"}), 50, SET_AT)
+    anothers = decided(61, companies=("bravo",), source="1069")
+    assert judged(anothers, pair=pair).violations == (anothers,)

@@ -16,7 +16,7 @@ from smsfilter.metrics import Metrics
 from smsfilter.proxy import recorder as module
 from smsfilter.proxy.batch import Batch, Judged, Passed
 from smsfilter.proxy.limits import Allowances
-from smsfilter.proxy.recorder import FOLDER, KEY_FILE, Recorder
+from smsfilter.proxy.recorder import KEY_FILE, Recorder
 from smsfilter.rules.judge import Judge
 from smsfilter.rules.policy import Policy
 from smsfilter.rules.senders import Registry, RegistryFile
@@ -57,10 +57,10 @@ class Bench:
 
     def records(self) -> Records:
         tokens = Tokens(keyfiles.read(self.state_dir / KEY_FILE))
-        return Records([Folder(self.state_dir / FOLDER, tokens, "p1")], verify=True)
+        return Records([Folder(self.state_dir / segments.FOLDER, tokens, "p1")], verify=True)
 
     def suffixes(self) -> dict[str, int]:
-        found = segments.numbers(self.state_dir / FOLDER)
+        found = segments.numbers(self.state_dir / segments.FOLDER)
         return {suffix: len(numbers) for suffix, numbers in found.items() if numbers}
 
     async def until(self, found: Callable[[], object]) -> None:

@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("clean", sa.Boolean(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("prev", sa.Text(), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("segment_pk")),
         sa.UniqueConstraint("proxy", "name", name=op.f("segment_proxy_name_uq")),
     )
@@ -359,6 +360,30 @@ def upgrade() -> None:
     )
     op.create_index(op.f("receipt_message_id_ix"), "receipt", ["message_id"], unique=False)
     op.create_index(op.f("receipt_sms_out_ix"), "receipt", ["sms_out"], unique=False)
+    op.create_table(
+        "incident",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("report", sa.BigInteger(), nullable=False),
+        sa.Column("block", sa.BigInteger(), nullable=False),
+        sa.Column("block_seq", sa.BigInteger(), nullable=False),
+        sa.Column("case_id", sa.BigInteger(), nullable=True),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["block"], ["block.id"], name=op.f("incident_block_fk")),
+        sa.ForeignKeyConstraint(["case_id"], ["case_file.id"], name=op.f("incident_case_id_fk")),
+        sa.ForeignKeyConstraint(["report"], ["report.id"], name=op.f("incident_report_fk")),
+        sa.PrimaryKeyConstraint("id", name=op.f("incident_pk")),
+    )
+    op.create_index(op.f("incident_block_ix"), "incident", ["block"], unique=False)
+    op.create_index(op.f("incident_next_at_ix"), "incident", ["next_at"], unique=False)
+    op.create_index(op.f("incident_report_ix"), "incident", ["report"], unique=False)
 
     head = sa.table(
         "ledger_head",
