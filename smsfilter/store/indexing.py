@@ -129,6 +129,8 @@ class Indexing:
         """What was seen of an index that is not known to be this desk's."""
         self._registry: tuple[str | None, ...] = ()
         """The one version of the registry that belongs into the index; empty: not known yet."""
+        self._unwatched = False
+        """A transaction has ended the WATCH, so that what happens to the epoch goes unnoticed."""
         self.behind: Place | None = None
         """How far everything was written again beside the traffic; None: that is not needed."""
 
@@ -173,7 +175,7 @@ class Indexing:
     # --- looking
 
     async def _seen(self) -> _Seen:
-        prefix = self._means.prefix
+        prefix, self._unwatched = self._means.prefix, False
         _, raw, named, replication = await self._line.ask(
             [
                 ("WATCH", prefix + keys.EPOCH),
@@ -246,6 +248,8 @@ class Indexing:
             await self._swap_registry(look.registry, seen.registry)
         async for page in self._pages(look.lifted, self._means.pairs.lifted, since, look.head):
             await self._remove(page.ended)
+        if self._unwatched:
+            raise IndexAway("a key of another type stood in the place of a block")
         await self._replicated()
         await self._set_epoch(new)
         self._filled = None
@@ -337,7 +341,7 @@ class Indexing:
         return changed
 
     async def _put_aside(self, numbers: Iterable[str]) -> None:
-        """Put away what is no SET and stands in a customer's place; then all begins anew.
+        """Put away what is no SET and stands in a customer's place.
 
         In one transaction with the pairs of that number, which a look-up would miss otherwise.
         """
@@ -349,7 +353,7 @@ class Indexing:
             commands += [("SADD", key, pair.member) for pair in sorted(standing)]
             await self._line.do([("UNWATCH",), ("MULTI",), *commands, ("EXEC",)])
             log.get().error("block_put_aside", key=f"block:{{{mask_destination(number)}}}")
-        raise IndexAway("a key of another type stood in the place of a block")
+        self._unwatched = True
 
 
 def _batches(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:

@@ -149,6 +149,16 @@ def test_the_command_writes_and_compares(config: Path, redis_client, capsys) -> 
     assert (found["in_step"], found["unknown"]["count"]) == (True, 1)
 
 
+def test_an_index_of_a_desk_is_not_marked_by_hand(config: Path, redis_client, capsys) -> None:
+    assert main(["rebuild", "-c", str(config)]) == 0
+    epoch = redis_client.get("index:epoch")
+    assert main(["index", "ready", "-c", str(config)]) == 1
+    assert "the index is a desk's, which marks it by itself" in capsys.readouterr().err
+    assert redis_client.get("index:epoch") == epoch
+    redis_client.delete("index:epoch")
+    assert main(["index", "ready", "-c", str(config)]) == 0
+
+
 def test_the_command_needs_the_records_alone(config: Path, capsys) -> None:
     office = Office.of(load(config))
     office.writer.start()

@@ -271,7 +271,7 @@ async def until(found: Callable[[], Any], within_s: float = 15.0) -> Any:
 def pairs(client: redis.Redis, prefix: str = "") -> set[tuple[str, str]]:
     """Every pair in Redis."""
     found = set()
-    for key in map(bytes, client.scan_iter(f"{prefix}block:*", count=1000)):
+    for key in map(bytes, client.scan_iter(f"{prefix}block:*", 1000, "SET")):
         number = key.decode().removeprefix(prefix).removeprefix("block:{").removesuffix("}")
         members: Any = client.smembers(key)
         found |= {(number, member.decode()) for member in members}

@@ -289,3 +289,16 @@ async def test_an_smsc_with_tls_is_shaken_hands_with(
     assert said["unknown"][2][-1] == f"{refused}unable to get local issuer certificate{cure}"
     assert said["other"][2][-1].startswith(f"{refused}Hostname mismatch")
     assert smsc.received == []
+
+
+@pytest.mark.parametrize(("version", "cautions"), [("6.2.14", 1), ("7.0.15", 0), ("7.2.4", 0)])
+async def test_a_redis_without_keys_that_are_only_read(version: str, cautions: int) -> None:
+    from smsfilter.cli import live  # noqa: PLC0415
+
+    class Old:
+        async def info(self) -> dict[str, str]:
+            return {"redis_version": version}
+
+    found = await live._server(Old(), "here")  # type: ignore[arg-type]
+    assert [each.ok for each in found] == [True]
+    assert len([each for each in found if each.caution]) == cautions
