@@ -1,4 +1,4 @@
-"""The proof of one block: its customer, all that is its company's, and what the proxies recorded."""
+"""The proof of one block: its customer, all that is its company's, and what proxies recorded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
