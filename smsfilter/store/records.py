@@ -154,6 +154,12 @@ class Records:
             if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _LOCK}):
                 raise RecordsError(_in_use(self.place))
 
+    def unlock(self, connection: Connection) -> None:
+        """Give the lock of `connection` back at once: a server may notice its end only later."""
+        if not self.is_sqlite:
+            with connection.begin():
+                connection.execute(text("SELECT pg_advisory_unlock_all()"))
+
 
 def newest_revision() -> str:
     """Return the revision that this version works with."""

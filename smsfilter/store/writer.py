@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -153,6 +153,9 @@ class Writer:
         self._jobs.put(None)
         if self._thread.ident is not None:
             self._thread.join()
+        if self._connection is not None:
+            with suppress(RecordsAway, SQLAlchemyError):
+                self._records.unlock(self._connection)
         self._drop()
         self._held.close()
 
