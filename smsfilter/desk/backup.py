@@ -95,6 +95,7 @@ class Backups:
     def _make(self, path: Path) -> str:
         office = self._office
         path.unlink(missing_ok=True)  # of a desk that was killed
+        at = office.clock()  # before the copy's state of the records: what is signed later is after
         copy(office.records.path, path, self._told)
         examine(path)
         made = _closed(path, office.keys, office.clock)
@@ -103,7 +104,7 @@ class Backups:
             chain=made.chain,
             seq=made.seq,
             hash=made.hash,
-            at=made.at,
+            at=at,
             revision=newest_revision(),
             version=__version__,
             octets=octets,
