@@ -21,6 +21,7 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid
 from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.chain import parse
+from smsfilter.ledger.checkpoint import read
 from smsfilter.ledger.export import Header, export
 from smsfilter.rules.policy import Model
 from smsfilter.store import ledger as stored
@@ -48,6 +49,8 @@ class _Span:
     first: int
     last: int
     chain: str
+    at: int
+    """What was signed later may be missing, and nobody holds that against the export."""
 
 
 def routes(office: Office) -> list[Route]:
@@ -77,10 +80,10 @@ class Audit:
             transaction.checkpoint()
             return transaction.enter("ledger exported", asked.by, object="ledger", detail=detail)
 
-        end = (await self._office.writer.write(enter)).seq
-        if first > end:
-            raise invalid(f"the ledger ends with seq {end}")
-        span = await asyncio.to_thread(self._span, first, min(last or end, end))
+        end = await self._office.writer.write(enter)
+        if first > end.seq:
+            raise invalid(f"the ledger ends with seq {end.seq}")
+        span = await asyncio.to_thread(self._span, first, min(last or end.seq, end.seq), end.at)
         return Lines(_streamed(self._lines(span)))
 
     async def checkpoints(self, asked: Asked) -> Lines:
@@ -94,23 +97,24 @@ class Audit:
             lambda transaction: self._read(transaction, wanted, asked.by)
         )
 
-    def _span(self, first: int, last: int) -> _Span:
+    def _span(self, first: int, last: int, now: int) -> _Span:
         """Widen what is asked for to where checkpoints are; there is one at or after `last`."""
         with self._office.records.reading() as connection:
             _, _, chain = stored.head(connection)
             before = connection.scalar(
                 select(func.max(checkpoint.c.seq)).where(checkpoint.c.seq < first)
             )
-            behind = connection.scalar(
-                select(func.min(checkpoint.c.seq)).where(checkpoint.c.seq >= last)
-            )
-            return _Span((before or 0) + 1, behind or last, chain)
+            query = select(checkpoint).where(checkpoint.c.seq >= last).order_by(checkpoint.c.seq)
+            behind = connection.execute(query.limit(1)).first()
+        if behind is None:  # somebody has removed it: the verifier will say so
+            return _Span((before or 0) + 1, last, chain, now)
+        return _Span((before or 0) + 1, behind.seq, chain, min(now, _signed_at(behind.text, now)))
 
     def _lines(self, span: _Span) -> Generator[bytes, None, None]:
         office = self._office
         with office.records.reading() as connection:
             yield from export(
-                Header(span.chain, office.clock(), span.first, span.last),
+                Header(span.chain, span.at, span.first, span.last),
                 stored.rows(connection, span.first, span.last),
                 stored.checkpoints(connection, span.first - 1, span.last),
                 office.keys.sign,
@@ -144,6 +148,13 @@ class Audit:
         named = {row.customer_id for row in rows if row.customer_id is not None}
         masked = vault.masked(connection, sorted(named))
         return {"items": [_item(row, masked.get(row.customer_id)) for row in rows]}
+
+
+def _signed_at(text: str, otherwise: int) -> int:
+    try:
+        return read(text).at
+    except ValueError:
+        return otherwise
 
 
 def _item(row: Row[Any], number: str | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from smsfilter.store import ledger
 from smsfilter.store.copying import close, copy, examine
 from smsfilter.store.records import Records, RecordsError, newest_revision
 from smsfilter.store.schema import checkpoint, ledger_head
-from smsfilter.store.writer import Transaction
+from smsfilter.store.writer import Entered, Transaction
 
 PATH: Final = "/backup"
 ACTION: Final = "backup"
@@ -57,16 +57,16 @@ class Backups:
             raise refused("these records are in PostgreSQL: use pg_dump")
         if self._is_busy:
             raise refused(_BUSY)
-        await self._office.writer.write(lambda transaction: _enter(transaction, by))
-        return self._stream()
+        entered = await self._office.writer.write(lambda transaction: _enter(transaction, by))
+        return self._stream(entered.at)
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, at: int) -> AsyncIterator[bytes]:
         if self._is_busy:
             yield _line("problem", _BUSY)
             return
         self._is_busy, self._done = True, (0, 0)
         path = self._office.config.state_dir / _PART
-        making = asyncio.create_task(asyncio.to_thread(self._make, path))
+        making = asyncio.create_task(asyncio.to_thread(self._make, path, at))
         try:
             while not making.done():
                 await asyncio.wait((making,), timeout=_TOLD_EVERY_S)
@@ -92,7 +92,8 @@ class Backups:
         if not task.cancelled():
             task.exception()  # it was told, or nobody is there to be told
 
-    def _make(self, path: Path) -> str:
+    def _make(self, path: Path, at: int) -> str:
+        """Copy, examine and sign; `at` is when the backup was entered, which is in the copy."""
         office = self._office
         path.unlink(missing_ok=True)  # of a desk that was killed
         copy(office.records.path, path, self._told)
@@ -103,7 +104,7 @@ class Backups:
             chain=made.chain,
             seq=made.seq,
             hash=made.hash,
-            at=made.at,
+            at=at,
             revision=newest_revision(),
             version=__version__,
             octets=octets,
@@ -128,9 +129,9 @@ def digest_of(path: Path) -> tuple[str, int]:
         return digest.hexdigest(), file.tell()
 
 
-def _enter(transaction: Transaction, by: Actor) -> None:
-    transaction.enter(ACTION, by, object="records", detail={"version": __version__})
+def _enter(transaction: Transaction, by: Actor) -> Entered:
     transaction.checkpoint()
+    return transaction.enter(ACTION, by, object="records", detail={"version": __version__})
 
 
 def _closed(path: Path, keys: Keys, clock: Callable[[], int]) -> Checkpoint:

@@ -35,7 +35,7 @@ class Manifest:
     hash: bytes
     """The hash of that row."""
     at: int
-    """When the copy was made, µs UTC."""
+    """When the backup was entered, µs UTC: what was signed later need not be in the copy."""
     revision: str
     """Of the tables."""
     version: str

@@ -1,15 +1,21 @@
 """The ledger asked of a desk: exported and proven, kept by a witness, read; on both databases."""
 
 import asyncio
+import contextlib
 import gzip
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import pytest
+import structlog
 from sqlalchemy import Connection, text
 
+from smsfilter.cli.main import main
 from smsfilter.desk import audit, backup
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
@@ -28,6 +34,14 @@ from tests.fakes.desks import At, blocked, opened
 ANNA, BERT = "8613800138000", "8613800138001"
 
 
+class Done(NamedTuple):
+    """What became of a command."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Served:
     """A desk that answers on its socket, and nothing else of it."""
 
@@ -36,18 +50,26 @@ class Served:
         self.office = office
         self.folder = desk.folder
 
-    async def run(
-        self, *words: str, stdin: str = "", configured: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command as an operator does."""
-        config = ("-c", str(self.desk.file)) if configured else ()
+    async def run(self, *words: str, stdin: str = "") -> Done:
+        """Run a command as an operator does, in a thread: an interpreter of its own takes long."""
+
+        def command() -> Done:
+            out, err = io.StringIO(), io.StringIO()
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+            ):
+                status = main([*words, "-c", str(self.desk.file)])
+            return Done(status, out.getvalue(), err.getvalue())
+
+        return await asyncio.to_thread(command)
+
+    async def run_apart(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as a process."""
+        command = [sys.executable, "-m", "smsfilter", *words]
         return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "smsfilter", *words, *config],
-            capture_output=True,
-            text=True,
-            input=stdin,
-            check=False,
+            subprocess.run, command, capture_output=True, text=True, check=False
         )
 
     async def export(self, *words: str, name: str = "ledger.jsonl") -> Path:
@@ -98,9 +120,12 @@ async def served(request, tmp_path):
         urls = request.getfixturevalue("postgres").database(migrated=False)
     desk = At(tmp_path, urls)
     await asyncio.to_thread(desk.found)
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout is the commands'
     with desk.writing() as office:
         async with opened(Door(app([*audit.routes(office), *backup.routes(office)]), desk.state)):
             yield Served(desk, office)
+    structlog.configure(**before)
 
 
 async def test_an_export_is_proven(served):
@@ -110,7 +135,7 @@ async def test_an_export_is_proven(served):
     file = await served.export()
 
     key = str(served.desk.state / "keys" / "ledger.pub")
-    done = await served.run("audit", "verify", str(file), "--key", key, configured=False)
+    done = await served.run_apart("audit", "verify", str(file), "--key", key)
     assert done.returncode == 0, done.stdout
     said = served.verify(file)
     assert said.coverage is not None
@@ -126,7 +151,7 @@ async def test_an_export_as_gzip_and_on_stdout(served):
     zipped = await served.export(name="ledger.jsonl.gz")
     assert gzip.decompress(zipped.read_bytes()).startswith(b'{"header"')
     assert served.verify(zipped).status == "ok"
-    plain = await served.run("audit", "export", "-")
+    plain = await served.run_apart("audit", "export", "-", "-c", str(served.desk.file))
     assert plain.stdout.splitlines()[-1].startswith('{"end"')
     assert "chain" in plain.stderr
 
@@ -141,6 +166,11 @@ async def test_a_part_begins_and_ends_at_checkpoints(served):
     assert said.status == "ok"
     assert said.coverage is not None
     assert (said.coverage.first, said.coverage.last) == (11, 20)
+    witnessed = served.verify(file, served.desk.state / "checkpoints.txt")
+    assert (witnessed.fault, [each.gap for each in witnessed.findings]) == (
+        None,
+        ["witness_unused"],
+    )
     for wrong in (["--from", "99"], ["--from", "9", "--to", "8"], ["--from", "0"]):
         done = await served.run("audit", "export", str(served.folder / "no"), *wrong)
         assert done.returncode == 1, done.stderr
@@ -157,8 +187,10 @@ async def test_a_long_ledger_goes_out_while_others_write(served):
     await served.office.writer.write(many)
     exporting = asyncio.create_task(served.export())
     while not exporting.done():
-        await served.enter("noted")
+        await served.enter("noted", sign=True)
     assert served.verify(await exporting).status == "ok"
+    later = served.verify(await exporting, served.desk.state / "checkpoints.txt")
+    assert (later.fault, [each.gap for each in later.findings]) == (None, ["witness_unused"])
 
 
 async def test_a_reader_that_goes_away_costs_nothing(served):

@@ -28,6 +28,7 @@ from smsfilter.store import ledger
 from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import block, index_state
+from smsfilter.store.writer import Transaction
 from tests.fakes.desks import BY, At, blocked, exported
 
 NUMBERS = [f"861380013{number:04}" for number in range(50)]
@@ -93,23 +94,26 @@ def test_a_backup_overwrites_nothing(desk, copy, capsys):
     assert copy.read_bytes() == before
 
 
-async def test_the_desk_writes_on_while_it_is_copied(desk):
+def noise(transaction: Transaction) -> None:
+    transaction.enter("noise", system("test"), object="x" * 900)
+    transaction.checkpoint()
+
+
+async def test_the_desk_writes_on_while_it_is_copied(desk, other):
     """The copy is one state of the records, and is made though they change at every moment."""
     with desk.writing() as office:
         stop = threading.Event()
 
         def work() -> None:
             while not stop.is_set():
-                office.writer.submit(
-                    lambda transaction: transaction.enter("noise", system("test"), object="x" * 900)
-                ).result()
+                office.writer.submit(noise).result()
 
-        noise = asyncio.create_task(asyncio.to_thread(work))
+        writing = asyncio.create_task(asyncio.to_thread(work))
         received = b""
         async for chunk in await Backups(office).begin(BY):
             received += chunk
         stop.set()
-        await noise
+        await writing
         with office.records.reading() as connection:
             head, _, _ = ledger.head(connection)
     lines, octets = received.split(b"SQLite format 3\0", 1)
@@ -119,6 +123,10 @@ async def test_the_desk_writes_on_while_it_is_copied(desk):
     assert 2 < said.seq < head
     path = desk.folder / "copy.db"
     path.write_bytes(b"SQLite format 3\0" + octets)
+    path.with_name("copy.db.manifest").write_text(text)
+    witnesses = split((desk.state / "checkpoints.txt").read_text())  # also of rows behind the copy
+    restored = Restore(other.config, BY, witnesses).from_file(path)
+    assert (restored.seq, restored.verdict.fault) == (said.seq, None)
     records = Records(f"sqlite:///{path}")
     with records.reading() as connection:
         assert ledger.head(connection)[:2] == (said.seq, said.hash)
