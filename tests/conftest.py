@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tests.fakes.calm import Visitors
     from tests.fakes.desk import Desk
     from tests.fakes.handset import Handsets
-    from tests.fakes.opendesk import OpenDesk
     from tests.fakes.legs import Legs
+    from tests.fakes.opendesk import OpenDesk
     from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site

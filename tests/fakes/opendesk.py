@@ -66,7 +66,8 @@ class OpenDesk:
     def rows(self, table: str) -> list[Any]:
         """Every row of a table."""
         with self.office.records.reading() as connection:
-            return list(connection.execute(select(metadata.tables[table])))
+            found = metadata.tables[table]
+            return list(connection.execute(select(found).order_by(*found.primary_key)))
 
     def blocked(self, number: str) -> set[str]:
         """What the index has of a number."""
