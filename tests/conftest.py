@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.fakes.desk import Desk
     from tests.fakes.handset import Handsets
     from tests.fakes.legs import Legs
+    from tests.fakes.opendesk import OpenDesk
     from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site
@@ -188,6 +189,20 @@ def legs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     kind = getattr(request, "param", None) or request.config.option.legs
     return Legs.secured(tmp_path_factory.mktemp("legs")) if kind == "tls" else PLAIN
+
+
+@pytest.fixture
+async def open_desk(
+    records_urls: tuple[str, str | None],
+    tmp_path: Path,
+    redis_server: RedisServer,
+    redis_client: redis.Redis,
+) -> AsyncIterator[OpenDesk]:
+    """The API of a desk, on both databases in turn, with the worker's Redis behind it."""
+    from tests.fakes.opendesk import open_desk
+
+    async with open_desk(tmp_path / "desk", records_urls, redis_server) as desk:
+        yield desk
 
 
 @pytest.fixture

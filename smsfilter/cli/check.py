@@ -3,7 +3,8 @@
 The files are read by the function that the proxy uses at start and at reload, so that its verdict
 is theirs. What is wrong is an error and makes the exit status 1; what lets messages pass that the
 rules would refuse, or makes senders send again what was refused for good, is a warning and does
-not. Certificates are looked at too (`check_tls`). `--live` also asks Redis and the SMSC (`live`).
+not. Certificates and the desk are looked at too (`check_tls`, `check_desk`). `--live` also asks
+Redis, the SMSC and the records (`live`).
 """
 
 import argparse
@@ -55,21 +56,23 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         metavar="N",
         help="messages a second, around the clock, by which disk is reckoned (default: 50)",
     )
-    parser.add_argument("--live", action="store_true", help="also ask Redis and the SMSC")
+    parser.add_argument(
+        "--live", action="store_true", help="also ask Redis, the SMSC and the records"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check and report."""
-    from smsfilter.cli import check_tls  # noqa: PLC0415 - start-up stays light
-    from smsfilter.config import ConfigError, desk_problems, load  # noqa: PLC0415
+    from smsfilter.cli import check_desk, check_tls  # noqa: PLC0415 - start-up stays light
+    from smsfilter.config import load  # noqa: PLC0415
 
     loaded = load(args.config)
     checked_url(loaded)
-    if problems := list(desk_problems(loaded.config, loaded.config_file)):
-        raise ConfigError(problems)
+    check_desk.refuse(loaded)
     check_tls.refuse_expired(loaded)
-    for place, message in (*cautions(loaded), *check_tls.cautions(loaded)):
+    found = (*cautions(loaded), *check_tls.cautions(loaded), *check_desk.cautions(loaded))
+    for place, message in found:
         print(f"{place}: warning: {message}", file=sys.stderr)
     print(f"{loaded.config_file.file}: ok")
     print(f"{loaded.policy_file.file}: ok, {summary(loaded.policy)}")

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from smsfilter.cli import check_desk
 from smsfilter.cli.store import warn
 from smsfilter.config import Config, Loaded
 from smsfilter.ends import Upstream
@@ -59,6 +60,7 @@ def run(loaded: Loaded, config_file: str) -> int:
 
 async def _report(loaded: Loaded, file: str) -> int:
     found = [*await redis_findings(loaded, file), *await smsc_findings(loaded.config)]
+    found += await asyncio.to_thread(check_desk.records, loaded)
     for finding in found:
         if finding.ok:
             print(f"{finding.message}: ok")
@@ -100,9 +102,11 @@ def _refusal_cure(error: RedisRefused, user: str, prefix: str, file: str) -> str
 
 
 async def smsc_findings(config: Config) -> list[Finding]:
-    """Open a connection to each SMSC."""
+    """Open a connection to each SMSC, of the proxy and of the desk."""
     timeout_s = config.proxy.timeouts.connect.total_seconds()
-    return [await _smsc(upstream, timeout_s) for upstream in config.proxy.smsc]
+    centre = () if config.desk is None else config.desk.report_centre.smsc
+    ends = {str(each.address): each for each in (*centre, *config.proxy.smsc)}
+    return [await _smsc(upstream, timeout_s) for upstream in ends.values()]
 
 
 async def _server(redis: "Redis", where: str) -> list[Finding]:
@@ -128,12 +132,14 @@ async def _epoch(redis: "Redis", config: Config, file: str) -> Finding:
     if guard.trusted(epoch, epoch):
         return Finding(True, f"index, epoch {epoch.decode()}")
     message = f"the index counts as not filled, so no look-up is trusted: {guard.why}"
-    return Finding(False, message, f"smsfilter index ready -c {file}")
+    by_hand = config.desk is None
+    return Finding(False, message, f"smsfilter {'index ready' if by_hand else 'desk'} -c {file}")
 
 
 async def _companies(redis: "Redis", loaded: Loaded, file: str) -> list[Finding]:
     prefix = loaded.config.redis.prefix
-    load = f"smsfilter registry load registry.yaml -c {file}"
+    command = "registry load" if loaded.config.desk is None else "company import"
+    load = f"smsfilter {command} registry.yaml -c {file}"
     try:
         stored = await registry.load(redis, prefix)
     except registry.RegistryError as error:

@@ -115,6 +115,26 @@ def load_address(site: Site) -> str:
     return site.config.read_text().split("smsc: ['")[1].split("'")[0]
 
 
+def test_the_desk_has_records_and_cures_of_its_own(
+    site: Site, redis_client: redis_py.Redis, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with site.config.open("a") as file:
+        file.write(
+            f"desk: {{report_centre: {{smsc: '127.0.0.1:{free_port()}', system_id: centre}}}}\n"
+        )
+    (site.directory / "replies.yaml").write_text("blocked: Thank you, {id}\n")
+    status, _, err = site.check(capsys)
+    assert status == 1
+    assert any(line.endswith(f"cure: smsfilter desk -c {site.config}") for line in err)
+    assert any("cure: smsfilter company import registry.yaml" in line for line in err)
+    assert any("no connection" in line or "Connection refused" in line for line in err)
+    init = f"cure: smsfilter desk init -c {site.config}"
+    assert f"no records at sqlite:///{site.directory}/records.db; {init}" in err
+    assert main(["desk", "init", "-c", str(site.config)]) == 0
+    _, out, _ = site.check(capsys)
+    assert out[-1] == f"records at sqlite:///{site.directory}/records.db: ok"
+
+
 def test_approvals_are_not_asked_for_where_no_rule_wants_them(
     site: Site,
     redis_server: RedisServer,

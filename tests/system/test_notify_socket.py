@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MakeSite
+from tests.conftest import MakeDesk, MakeSite
 from tests.fakes.changes import TIMEOUT_S
 
 pytestmark = [pytest.mark.system, pytest.mark.redis]
@@ -76,6 +76,20 @@ async def test_it_says_when_it_is_ready_reloads_and_stops(
     site.signal(signal.SIGTERM)
     await manager.hears("STOPPING")
     assert await site.wait_exit() == 0
+
+
+async def test_the_desk_says_so_too(make_desk: MakeDesk, manager: Manager) -> None:
+    desk = await make_desk(started=False)
+    desk.env |= manager.env(WATCHDOG_USEC="30000000")
+    await desk.start()
+    await manager.hears("READY")
+    await manager.hears("WATCHDOG")
+    desk.signal(signal.SIGHUP)
+    assert "MONOTONIC_USEC" in await manager.hears("RELOADING")
+    await manager.hears("READY")
+    desk.signal(signal.SIGTERM)
+    await manager.hears("STOPPING")
+    assert await desk.wait_exit() == 0
 
 
 async def test_it_feeds_the_watchdog_only_while_its_loop_turns(

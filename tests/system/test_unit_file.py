@@ -1,4 +1,4 @@
-"""The systemd unit: accepted by systemd itself, well fenced, and in step with the defaults."""
+"""The systemd units: accepted by systemd itself, well fenced, and in step with the defaults."""
 
 import configparser
 import os
@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from smsfilter.config import Limits, Timeouts
+from smsfilter.desk.door import GRACE_S
+from smsfilter.desk.service import STUCK_S
 
-UNIT = Path(__file__).parents[2] / "systemd" / "smsfilter-proxy.service"
+UNITS = Path(__file__).parents[2] / "systemd"
+PROXY, DESK = UNITS / "smsfilter-proxy.service", UNITS / "smsfilter-desk.service"
+both = pytest.mark.parametrize("unit_file", [PROXY, DESK], ids=lambda path: path.stem)
 PROGRAM = "/opt/smsfilter/bin/smsfilter"
 
 
@@ -24,21 +28,21 @@ def analyze(*arguments):
     )
 
 
-@pytest.fixture
-def service():
+def service(unit_file):
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str
-    unit.read(UNIT)
+    unit.read(unit_file)
     return unit["Service"]
 
 
-def test_systemd_accepts_it_without_a_warning(tmp_path):
+@both
+def test_systemd_accepts_it_without_a_warning(unit_file, tmp_path):
     program = tmp_path / "smsfilter"  # verify looks whether it is there
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    text = UNIT.read_text()
+    text = unit_file.read_text()
     assert text.count(f"={PROGRAM} ") == 1
-    unit = tmp_path / UNIT.name
+    unit = tmp_path / unit_file.name
     unit.write_text(text.replace(PROGRAM, str(program)))
 
     found = analyze("verify", str(unit))
@@ -49,15 +53,30 @@ def test_systemd_accepts_it_without_a_warning(tmp_path):
     assert "quux" in analyze("verify", str(unit)).stderr
 
 
-def test_its_exposure_is_at_most_2():
-    found = analyze("security", "--offline=true", "--threshold=20", str(UNIT))
+@both
+def test_its_exposure_is_at_most_2(unit_file):
+    found = analyze("security", "--offline=true", "--threshold=20", str(unit_file))
     assert found.returncode == 0, found.stdout.splitlines()[-1]
     assert "Overall exposure level" in found.stdout
 
 
-def test_the_fences_leave_room_for_what_the_proxy_does(service):
-    families = set(service["RestrictAddressFamilies"].split())
+@both
+def test_the_fences_leave_room_for_its_work(unit_file):
+    unit = service(unit_file)
+    families = set(unit["RestrictAddressFamilies"].split())
     assert families == {"AF_INET", "AF_INET6", "AF_UNIX"}
-    assert int(service["LimitNOFILE"]) >= 2 * Limits().sessions + 1000
-    assert int(service["TimeoutStopSec"]) > Timeouts().drain.total_seconds()
-    assert service["Type"] == "notify"
+    assert unit["Type"] == "notify"
+
+
+def test_the_proxy_has_what_its_defaults_need():
+    unit = service(PROXY)
+    assert int(unit["LimitNOFILE"]) >= 2 * Limits().sessions + 1000
+    assert int(unit["TimeoutStopSec"]) > Timeouts().drain.total_seconds()
+
+
+def test_the_desk_shares_user_and_folder_with_the_proxy():
+    proxy, desk = service(PROXY), service(DESK)
+    for name in ("DynamicUser", "User", "StateDirectory", "StateDirectoryMode", "UMask"):
+        assert proxy[name] == desk[name], name
+    assert int(desk["WatchdogSec"]) > STUCK_S
+    assert int(desk["TimeoutStopSec"]) > 2 * GRACE_S

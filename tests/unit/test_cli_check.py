@@ -8,6 +8,7 @@ import pytest
 from smsfilter.cli.check import cautions
 from smsfilter.cli.main import main
 from smsfilter.config import load
+from smsfilter.desk import keys
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
 
 CONFIG = """
@@ -70,9 +71,35 @@ def test_the_files_of_the_desk_are_read_too(
 
     assert check(files) == 1
     why = f"{files}/centre: cannot be read: No such file or directory"
-    assert capsys.readouterr().err == f"{files}/smsfilter.yaml:4:82: {why}\n"
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"{files}/smsfilter.yaml:4:82: {why}"
+    assert second.startswith(f"{files}/replies.yaml: cannot be read: ")
     (files / "centre").write_text("hush")
+    (files / "replies.yaml").write_text("blocked: ''\n")
+    assert check(files) == 1
+    assert capsys.readouterr().err.startswith(f"{files}/replies.yaml:1:10: ")
+    (files / "replies.yaml").write_text("blocked: Thank you, {id}\n")
     assert check(files) == 0
+
+
+def test_the_keys_of_the_desk(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    centre = "{smsc: '127.0.0.1:2777', system_id: centre}"
+    (files / "smsfilter.yaml").write_text(
+        f"{CONFIG}state_dir: state\ndesk: {{report_centre: {centre}}}\n"
+    )
+    (files / "replies.yaml").write_text("blocked: Thank you, {id}\n")
+    assert check(files) == 0
+    cure = f"smsfilter desk init -c {files}/smsfilter.yaml"
+    assert f"the desk has no keys yet (token.key, data.key, ledger-sign.key): {cure}" in (
+        capsys.readouterr().err
+    )
+    keys.make(files / "state")
+    assert check(files) == 0
+    assert capsys.readouterr().err == ""
+    leaked = files / "state" / "keys" / "data.key"
+    leaked.chmod(0o640)
+    assert check(files) == 1
+    assert f"others may read it (mode 0640): chmod 600 {leaked}" in capsys.readouterr().err
 
 
 def test_bad_files(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
