@@ -8,15 +8,16 @@ import pytest
 
 from smsfilter.cli.demo import senders
 from smsfilter.cli.demo.senders import OTHERS, REPORTER, ROADS, Tally
-from smsfilter.cli.demo.simulator import Arrival, Simulator
-from smsfilter.cli.demo.summary import Count
+from smsfilter.cli.demo.handset import Handset, Shown
+from smsfilter.cli.demo.simulator import SHORT_CODE, Arrival, Simulator
+from smsfilter.cli.demo.summary import Count, Phase
 from smsfilter.smpp import const as c
 from tests.fakes import wire
 from tests.fakes.esme import FakeESME
 
 ACME, RESELLER = ROADS[0], ROADS[1]
-BEFORE = b"Message 1 of acme, sent before the block"
-AFTER = b"Message 2 of acme, sent after the block"
+BEFORE = b"Message 1 of acme, sent before the report"
+AFTER = b"Message 2 of acme, sent after the report"
 
 
 def arrival(**changes: object) -> Arrival:
@@ -35,10 +36,10 @@ def test_what_arrives_is_counted_by_road_customer_and_phase() -> None:
     tally.add(arrival(destination=OTHERS[1].encode()))
     tally.add(arrival(account=RESELLER.account, source=RESELLER.source.encode()))
     assert tally.arrived == {
-        (ACME, REPORTER, False): 1,
-        (ACME, REPORTER, True): 2,
-        (ACME, OTHERS[1], False): 1,
-        (RESELLER, REPORTER, False): 1,
+        (ACME, REPORTER, Phase.BEFORE): 1,
+        (ACME, REPORTER, Phase.AFTER): 2,
+        (ACME, OTHERS[1], Phase.BEFORE): 1,
+        (RESELLER, REPORTER, Phase.BEFORE): 1,
     }
     assert tally.strays == 0
 
@@ -75,16 +76,18 @@ def test_every_road_is_one_that_the_demo_registers() -> None:
 
 
 def test_lines_put_both_ends_together() -> None:
-    sender = senders.Sender(ACME, 1, threading.Event(), threading.Event())
-    reported = (ACME, REPORTER, False)
-    sender.sent.update({reported: 3, (ACME, OTHERS[0], True): 2, (ACME, OTHERS[2], True): 1})
+    sender = senders.Sender(ACME, 1, senders.Moment(), threading.Event())
+    reported = (ACME, REPORTER, Phase.BEFORE)
+    sender.sent.update(
+        {reported: 3, (ACME, OTHERS[0], Phase.AFTER): 2, (ACME, OTHERS[2], Phase.AGAIN): 1}
+    )
     sender.refused[reported] = sender.put_off[reported] = 1
     sender.last[True] = 0x66
     tally = Tally()
-    tally.arrived.update({(ACME, REPORTER, False): 2, (ACME, OTHERS[0], True): 2})
+    tally.arrived.update({(ACME, REPORTER, Phase.BEFORE): 2, (ACME, OTHERS[0], Phase.AFTER): 2})
     one, others = senders.lines([sender], tally)
-    assert (one.before, one.after) == (Count(3, 2, 1, 1), Count())
-    assert (others.before, others.after) == (Count(), Count(3, 2))
+    assert one.counts == (Count(3, 2, 1, 1), Count(), Count(), Count())
+    assert others.counts == (Count(), Count(2, 2), Count(), Count(1))
     assert (one.status, others.status) == (0x66, None)
     assert (one.to_reporter, others.to_reporter) == (True, False)
     assert one.accused
