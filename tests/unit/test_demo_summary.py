@@ -21,7 +21,9 @@ from smsfilter.cli.demo.summary import (
 ONE, OTHERS = "138****8000", "3 others"
 
 
-def line(company: str, road: str, customer: str, before: Count, after: Count, again: Count) -> Line:
+def line(company: str, road: str, customer: str, *counts: Count) -> Line:
+    """A line, with its counts before the report, after it, and after the withdrawal."""
+    before, after, again = counts
     return Line(
         company=company,
         approved=company != "Corner Shop",

@@ -29,6 +29,7 @@ SHORT_CODE: Final = "10086999"
 PDU_MAX: Final = 70_000
 """Octets: a full message_payload (65,535) and what stands around it."""
 PDUS_AT_ONCE: Final = 256
+SHORT_MESSAGE_MOST: Final = 254  # octets (SMPP v3.4 §5.2.21)
 STOP_TIMEOUT_S: Final = 5.0
 BRING_AGAIN_S: Final = 0.2
 """After a temporary status, or while the short code is not bound."""
@@ -79,9 +80,10 @@ class Simulator:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, with all its connections."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(STOP_TIMEOUT_S)
+        """End it, with all its connections, if it has not ended."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(STOP_TIMEOUT_S)
 
     def text(self, customer: str, text: bytes) -> "Future[Brought]":
         """Have a customer text the short code, in GSM 03.38; called in any thread."""
@@ -154,15 +156,17 @@ class _Session(asyncio.Protocol):
     async def bring(self, message: Arrival) -> int | None:
         """Deliver a message; the command_status of the answer, None where none came."""
         number = next(self._own_numbers)
+        fits = len(message.message) <= SHORT_MESSAGE_MOST
         fields = {
             "source_addr": message.source,
             "destination_addr": message.destination,
             "data_coding": message.data_coding,
-            "short_message": message.message,
+            "short_message": message.message if fits else b"",
         }
+        tlvs = [] if fits else [(c.TAG_MESSAGE_PAYLOAD, message.message)]
         answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._brought[number] = answer
-        self._send(PDU(c.DELIVER_SM, 0, number, fields))
+        self._send(PDU(c.DELIVER_SM, 0, number, fields, tlvs))
         return await answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
