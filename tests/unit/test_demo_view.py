@@ -110,7 +110,7 @@ def test_the_picture_tells_that_it_was_taken_back() -> None:
 
 def test_the_picture_tells_of_the_end() -> None:
     lines = text(picture(frame(12, reported=True)._replace(is_over=True), 80), 80)
-    assert "Now the ledger of the desk is exported and verified." in lines
+    assert "The ledger of the desk is exported and verified." in lines
 
 
 def test_a_long_text_of_the_handset_is_cut_to_its_line() -> None:

@@ -158,7 +158,7 @@ def headline(frame: Frame) -> tuple[str, str]:
     if frame.is_over:
         return (
             "All is sent and counted.",
-            "Now the ledger of the desk is exported and verified.",
+            "The ledger of the desk is exported and verified.",
         )
     if frame.phase is Phase.BEFORE:
         return (
