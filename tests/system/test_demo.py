@@ -18,16 +18,18 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from smsfilter.cli.demo import senders
+from smsfilter.cli.demo.program import STOP_TIMEOUT_S
 from smsfilter.cli.demo.senders import REPORTER
 from smsfilter.cli.demo.show import LAST_WORDS_S, show
-from smsfilter.cli.demo.site import STOP_TIMEOUT_S, Site
+from smsfilter.cli.demo.site import Site
 from smsfilter.cli.main import main
 from tests.fakes.changes import TIMEOUT_S, Changes
 from tests.fakes.daemon import ROOT, START_TIMEOUT_S
@@ -57,14 +59,19 @@ class Demo:
 
     async def line(self, start: str, *, since: int = 0) -> int:
         """Wait for a line that begins so, and give its place."""
+        return await self._place(lambda line: line.startswith(start), start, since)
 
+    async def said(self, words: str, *, since: int = 0) -> int:
+        """Wait for a line that has these words, and give its place."""
+        return await self._place(lambda line: words in line, words, since)
+
+    async def _place(self, fits: Callable[[str], bool], what: str, since: int) -> int:
         def places() -> list[int]:
-            found = [at for at, line in enumerate(self.lines) if line.startswith(start)]
+            found = [at for at, line in enumerate(self.lines) if fits(line)]
             assert found or self.program.exit_status is None, self.program.stderr
             return [at for at in found if at >= since]
 
-        what = f"a line that begins with {start}"
-        return (await self.changes.until(places, what, START_TIMEOUT_S))[0]
+        return (await self.changes.until(places, f"a line with {what}", START_TIMEOUT_S))[0]
 
     async def end(self) -> int:
         """Wait for its end; its exit status."""
@@ -82,10 +89,14 @@ class Demo:
         out, _ = await process.communicate()
         return process.returncode, out.decode()
 
-    def proxy_pid(self) -> int:
-        """The process of its proxy."""
-        (file,) = self.directory.glob("smsfilter-demo-*/state/proxy.pid")
-        return int(file.read_text())
+    def pid(self, program: str) -> int:
+        """The process of its proxy or of its desk."""
+        (found,) = (
+            int(process)
+            for process in _processes(str(self.directory))
+            if f"\0smsfilter\0{program}\0-c\0" in Path(f"/proc/{process}/cmdline").read_text()
+        )
+        return found
 
     def wait_files(self) -> None:
         """Wait until it has begun to set things up."""
@@ -119,9 +130,16 @@ def _processes(word: str) -> list[str]:
 
 
 @pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[Demo]:
+def folder() -> Iterator[Path]:
+    """A place for its files whose name is short: the desk has a socket there (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="smsfilter-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+async def demo(folder: Path) -> AsyncIterator[Demo]:
     """A demo that leaves nothing behind."""
-    demo = Demo(tmp_path)
+    demo = Demo(folder)
     yield demo
     await demo.program.close()
     assert not demo.left()
@@ -135,7 +153,19 @@ async def test_the_demo_in_plain_lines(demo: Demo) -> None:
     assert "\x1b" not in out
     assert REPORTER not in out
     assert demo.lines[0].startswith("smsfilter demo: senders → smsfilter proxy 127.0.0.1:")
-    assert len(re.findall("has reported Acme: SADD", out)) == 1
+    assert len(re.findall("^138....8000 has reported Acme to 10086999", out, re.M)) == 1
+    assert len(re.findall("^138....8000 has taken the report back", out, re.M)) == 1
+    told = re.findall(r"the handset of 138\*{4}8000, (.*)", out)
+    assert [line.partition(":")[0] for line in told] == [
+        "from 1065755501",
+        "to 10086999",
+        "from 10086999",
+        "to 10086999",
+        "from 10086999",
+    ]
+    spam, report, answer, withdrawal, _ = (line.partition(": ")[2] for line in told)
+    assert report == f"1065755501*{spam}"
+    assert answer.endswith(withdrawal), "the customer does what the answer says"
     account = re.search(r"^ok +sent = forwarded \+ refused +(\d+) = (\d+) \+ (\d+)", out, re.M)
     assert account is not None
     sent, forwarded, refused = map(int, account.groups())
@@ -144,7 +174,10 @@ async def test_the_demo_in_plain_lines(demo: Demo) -> None:
     assert re.search(
         r"^ok +Acme to 138\*{4}8000: 3 roads closed +\d+ sent after .*, 0 arr", out, re.M
     )
-    assert len(re.findall("^ok ", out, re.M)) == 5
+    assert re.search(r"^ok +each text to .* +2 sent, 2 taken, 2 answers", out, re.M)
+    assert re.search(r"^ok +the exported ledger verifies +ok: every record in the file", out, re.M)
+    assert re.search(r"^ok +with one byte changed it does not +bad: seq \d+: edited", out, re.M)
+    assert len(re.findall("^ok ", out, re.M)) == 10
     assert "account=" in demo.lines[-1]
     assert "reason=blocked_by_report" in demo.lines[-1]
 
@@ -157,11 +190,14 @@ async def test_the_demo_as_json(demo: Demo) -> None:
     assert said["sent"] == said["forwarded"] + said["refused"]
     closed = [road for road in said["roads"] if road["accused"] and road["to_reporter"]]
     assert len(closed) == 3
-    assert all(road["before"]["forwarded"] and road["after"]["sent"] for road in closed)
-    assert not any(road["after"]["forwarded"] for road in closed)
+    counts = [road["counts"] for road in closed]
+    assert all(each["before"]["forwarded"] and each["after"]["sent"] for each in counts)
+    assert not any(each["after"]["forwarded"] for each in counts)
+    assert all(each["again"]["forwarded"] for each in counts)
     others = [road for road in said["roads"] if road["approved"] and road not in closed]
     assert len(others) == 5
-    assert not any(road["after"]["refused"] - road["after"]["put_off"] for road in others)
+    after = [road["counts"]["after"] for road in others]
+    assert not any(each["refused"] - each["put_off"] for each in after)
 
 
 async def test_the_demo_in_a_terminal(demo: Demo) -> None:
@@ -198,14 +234,16 @@ async def test_what_serve_prints_does_what_it_says(demo: Demo) -> None:
         on_line = demo.lines[at].partition(":  ")[2].strip()
         return on_line or demo.lines[at + 1].strip()
 
-    send, block = printed("1. Send a message"), printed("2. The customer blocks")
+    send, report = printed("1. Send a message"), printed("2. The customer, a handset")
     assert await demo.shell(send) == (0, "command_status 0x00\n")
     passed = await demo.line("", since=up + 2)
     assert "  forwarded  account acme, from 1065755501 to 138****8000" in demo.lines[passed]
 
-    assert await demo.shell(block) == (0, "1\n")
+    assert await demo.shell(report) == (0, "command_status 0x00\n")
+    answered = await demo.said("  answered   138****8000: Report ", since=passed)
+    assert "  texted     138****8000 to 10086999: 1065755501*Hello" in demo.lines[answered - 1]
     assert await demo.shell(send) == (0, "command_status 0x66\n")
-    refused = await demo.line("", since=passed + 1)
+    refused = await demo.said("  refused    account acme", since=answered)
     assert demo.lines[refused].endswith(": blocked_by_report, 0x66 ESME_RX_R_APPN")
 
     status, why = await demo.shell(printed("3. Send again"))
@@ -217,9 +255,16 @@ async def test_what_serve_prints_does_what_it_says(demo: Demo) -> None:
     status, _ = await demo.shell(printed("To change policy.yaml"))
     assert status == 0
 
-    assert await demo.shell(printed("To take the block back")) == (0, "1\n")
+    assert (await demo.shell(printed("4. The customer takes")))[0] == 0
+    await demo.said("is taken back", since=refused)
     assert await demo.shell(send) == (0, "command_status 0x00\n")
-    assert "  forwarded  " in demo.lines[await demo.line("", since=refused + 1)]
+    await demo.said("  forwarded  ", since=refused)
+    status, shown = await demo.shell(printed("To read what was done"))
+    assert (status, REPORTER in shown) == (0, False)
+    assert "report taken" in shown
+    status, verdict = await demo.shell(printed("To prove that it was"))
+    assert status == 0, verdict
+    assert "ok: every record" in verdict
     demo.program.signal(signal.SIGINT)
     assert await demo.end() == 0
     assert demo.program.stderr == []
@@ -242,20 +287,45 @@ async def test_a_demo_that_is_cut_short_while_it_starts_clears_up(demo: Demo) ->
     assert demo.program.stderr == []
 
 
-@pytest.mark.parametrize("arguments", [("--seconds", "60"), ("--serve", "--port", "0")])
-async def test_a_proxy_that_is_killed_ends_the_demo(demo: Demo, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "program"),
+    [(("--seconds", "60"), "proxy"), (("--serve", "--port", "0"), "desk")],
+)
+async def test_a_program_that_is_killed_ends_the_demo(
+    demo: Demo, arguments: tuple[str, ...], program: str
+) -> None:
     await demo.start(*arguments)
     await demo.line("What happens" if "--serve" in arguments else "0:00")
-    os.kill(demo.proxy_pid(), signal.SIGKILL)
+    os.kill(demo.pid(program), signal.SIGKILL)
     assert await demo.end() == 1
-    assert demo.program.stderr == ["smsfilter demo: the proxy has ended: killed by signal 9"]
+    assert demo.program.stderr == [f"smsfilter demo: the {program} has ended: killed by signal 9"]
+
+
+@pytest.mark.slow
+async def test_programs_that_hang_are_ended_by_force(demo: Demo) -> None:
+    await demo.start("--serve", "--port", "0")
+    await demo.line("What happens from now on")
+    for program in ("proxy", "desk"):
+        os.kill(demo.pid(program), signal.SIGSTOP)
+    demo.program.signal(signal.SIGINT)
+    assert await demo.end() == 0
+    assert demo.program.stderr == []
+
+
+@pytest.mark.slow
+async def test_a_desk_that_takes_no_report_ends_the_demo(demo: Demo) -> None:
+    await demo.start("--seconds", "5")
+    await demo.line("0:00")
+    os.kill(demo.pid("desk"), signal.SIGSTOP)
+    assert await demo.end() == 1
+    assert demo.program.stderr == ["smsfilter demo: 10086999 has taken no text in 15 s"]
 
 
 @pytest.mark.slow
 async def test_a_proxy_that_says_nothing_ends_the_demo(demo: Demo) -> None:
     await demo.start("--seconds", "60")
     await demo.line("0:00")
-    os.kill(demo.proxy_pid(), signal.SIGSTOP)
+    os.kill(demo.pid("proxy"), signal.SIGSTOP)
     assert await demo.end() == 1
     [line] = demo.program.stderr
     assert re.fullmatch(r"smsfilter demo: account \w+: no answer in 5 s", line)
@@ -294,9 +364,9 @@ class Watching(Site):
 
 
 async def test_a_broken_promise_is_exit_status_1(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
     async with Watching(0) as site:
         assert await show(site, 2.0, as_json=False) == 1
     out = capsys.readouterr().out
@@ -304,7 +374,7 @@ async def test_a_broken_promise_is_exit_status_1(
     assert re.search(r"^BROKEN +Acme to 138\*{4}8000: 3 roads closed", out, re.M)
     assert re.search(r"^BROKEN +Corner Shop, not approved: closed", out, re.M)
     assert re.search(r"^ok +Bravo Bank: open", out, re.M)
-    assert Demo(tmp_path).left() == []
+    assert Demo(folder).left() == []
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from smsfilter.cli.demo.summary import Count, Line, summarise
+from smsfilter.cli.demo.handset import Shown
+from smsfilter.cli.demo.summary import Count, Line, Phase, summarise
 from smsfilter.cli.demo.view import Frame, LiveView, PlainView, ending, picture, table
 from smsfilter.rules.verdict import Reason
 
@@ -27,6 +28,11 @@ def text(renderable: RenderableType, width: int) -> list[str]:
     return [line.rstrip() for line in written(to).splitlines()]
 
 
+SPAM = Shown("1065755501", "Message 7 of acme, sent before the report")
+REPORT = Shown("10086999", f"{SPAM.peer}*{SPAM.text}", is_own=True)
+ANSWER = Shown("10086999", "Report 13: this company cannot text you any more.")
+
+
 def frame(now: float, *, reported: bool) -> Frame:
     closed = Count(1500, refused=1500) if reported else Count()
 
@@ -41,8 +47,7 @@ def frame(now: float, *, reported: bool) -> Frame:
             customer,
             accused,
             one,
-            Count(1000, forwarded=1000),
-            after if reported else Count(),
+            (Count(1000, forwarded=1000), after if reported else Count(), Count(), Count()),
             status,
         )
 
@@ -59,11 +64,13 @@ def frame(now: float, *, reported: bool) -> Frame:
         smsc="127.0.0.1:54322",
         company="Acme",
         customer="138****8000",
-        command="SADD block:{86138****8000} acme",
         now=now,
         report=4.8,
         end=12.0,
-        reported=reported,
+        phase=Phase.AFTER if reported else Phase.BEFORE,
+        is_over=False,
+        newest=SPAM,
+        story=[SPAM, REPORT, ANSWER] if reported else [],
         lines=lines,
         reasons={
             ("acme", 0x66): Reason.BLOCKED_BY_REPORT,
@@ -80,13 +87,45 @@ def test_the_picture_tells_what_will_happen() -> None:
     assert lines[0].startswith("smsfilter demo")
     assert lines[0].endswith("0:02 of 0:12")
     assert lines[1].startswith("senders → smsfilter proxy 127.0.0.1:54321 → simulated SMSC")
-    assert "At 0:04 the customer 138****8000 will report Acme." in lines
+    assert "At 0:04 the customer 138****8000 will report Acme by SMS." in lines
+    assert lines[-2:] == ["The handset of 138****8000:", f"  from {SPAM.peer}: {SPAM.text}"]
 
 
 def test_the_picture_tells_what_has_happened() -> None:
     lines = text(picture(frame(6, reported=True), 80), 80)
-    assert "138****8000 has reported Acme: SADD block:{86138****8000} acme" in lines
-    assert any("every road of Acme to that customer is closed" in line for line in lines)
+    assert "138****8000 has reported Acme to 10086999." in lines
+    assert any("Every road of Acme to that customer is closed" in line for line in lines)
+    assert lines[-3:] == [
+        f"  from {SPAM.peer}: {SPAM.text}",
+        f"  to 10086999: {REPORT.text}",
+        f"  from 10086999: {ANSWER.text}",
+    ]
+
+
+def test_the_picture_tells_that_it_was_taken_back() -> None:
+    lines = text(picture(frame(9, reported=True)._replace(phase=Phase.AGAIN), 80), 80)
+    assert "138****8000 has taken the report back." in lines
+    assert "Every road of Acme to that customer is open again." in lines
+
+
+def test_the_picture_tells_of_the_end() -> None:
+    lines = text(picture(frame(12, reported=True)._replace(is_over=True), 80), 80)
+    assert "The ledger of the desk is exported and verified." in lines
+
+
+def test_a_long_text_of_the_handset_is_cut_to_its_line() -> None:
+    long = ANSWER._replace(text="word " * 40)
+    lines = text(picture(frame(6, reported=True)._replace(story=[SPAM, long]), 80), 80)
+    assert len(lines[-1]) == 80
+    assert lines[-1].endswith("…")
+
+
+def test_the_whole_picture_of_ten_lines_fits_into_24() -> None:
+    shown = frame(6, reported=True)
+    companies = ["Acme"] * 6 + ["Bravo Bank"] * 2 + ["Corner Shop"] * 2
+    full = [shown.lines[0]._replace(company=company) for company in companies]
+    story = [SPAM, REPORT, ANSWER, REPORT, ANSWER]
+    assert len(text(picture(shown._replace(lines=full, story=story), 80), 80)) <= 24
 
 
 @pytest.mark.parametrize("width", [80, 103, 104, 120, 200])
@@ -133,7 +172,13 @@ def test_plain_lines_come_once_a_second_and_when_something_happens() -> None:
     lines = written(to).splitlines()
     assert lines[0].startswith("smsfilter demo: senders → smsfilter proxy")
     assert sum("has reported" in line for line in lines) == 1
-    clocks = [line[:4] for line in lines if line[1:2] == ":"]
+    told = [line for line in lines if "the handset of" in line]
+    assert told == [
+        f"0:01  the handset of 138****8000, from {SPAM.peer}: {SPAM.text}",
+        f"0:01  the handset of 138****8000, to 10086999: {REPORT.text}",
+        f"0:01  the handset of 138****8000, from 10086999: {ANSWER.text}",
+    ]
+    clocks = [line[:4] for line in lines if line[6:].startswith("Acme to")]
     assert clocks == ["0:00", "0:01", "0:02"]
     assert lines[-2] == (
         "0:02  Acme to 138****8000: 2,000 forwarded, 3,000 refused;"
@@ -160,8 +205,8 @@ def test_the_live_view_draws_in_place_and_clears_it() -> None:
 
 def test_the_end_names_what_was_broken() -> None:
     summary = summarise(frame(6, reported=True).lines)
-    broken = [promise for promise in summary.promises if not promise.held]
-    assert [promise.text for promise in broken] == ["Corner Shop, not approved: closed"]
+    broken = [promise.text for promise in summary.promises if not promise.held]
+    assert broken == ["Acme to 138****8000: open again", "Corner Shop, not approved: closed"]
     shown = text(ending(summary, ""), 80)
     for promise in summary.promises:
         word = "ok" if promise.held else "BROKEN"

@@ -1,8 +1,9 @@
-"""`smsfilter demo`: the proxy at work, on this machine, in seconds, with nothing to set up.
+"""`smsfilter demo`: proxy and desk at work, on this machine, in seconds, with nothing to set up.
 
-Real senders speak through a real proxy to a simulated SMSC, over TCP. Half-way a customer reports
-a company, and every road of that company to that customer closes, while all else goes on. The end
-says what was promised and what the two ends have counted; exit status 1 if that does not agree.
+Real senders speak through a real proxy to a simulated SMSC, over TCP. A customer reports a company
+by SMS: every road of that company to that customer closes, while all else goes on, until the
+customer takes the report back. The end says what was promised and what the two ends have counted,
+and verifies the desk's ledger; exit status 1 if that does not agree.
 `--serve` keeps it all up for a client of one's own, until Ctrl-C. Leaves nothing behind.
 """
 
@@ -25,10 +26,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the subcommand."""
     parser = subparsers.add_parser(
         "demo",
-        help="see it work: senders, proxy and a simulated SMSC on this machine",
-        description="Run senders through a real proxy to a simulated SMSC, and let a customer "
-        "report a company half-way. Needs nothing, leaves nothing. Exit status 1 if the counts at "
-        "both ends do not agree with what was promised.",
+        help="see it work: senders, proxy, desk and a simulated SMSC on this machine",
+        description="Run senders through a real proxy to a simulated SMSC, let a customer report "
+        "a company by SMS and take it back, and verify the ledger of it. Needs nothing, leaves "
+        "nothing. Exit status 1 if the counts at both ends do not agree with what was promised.",
     )
     parser.add_argument(
         "--seconds", type=_seconds, metavar="N", help=f"how long the senders send ({SECONDS:g})"
@@ -43,7 +44,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--port",
         type=_port,
         metavar="PORT",
-        help=f"where the proxy listens ({PORT} with --serve, else any that is free)",
+        help=f"where the proxy listens, and behind it the SMSC ({PORT} and {PORT + 1} with "
+        "--serve, else any that are free)",
     )
     parser.add_argument("--json", action="store_true", help="print the summary alone, as JSON")
     parser.set_defaults(run=run)
@@ -51,7 +53,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; 1 when it cannot begin or a promise was not kept, 130 when it was cut short."""
-    from smsfilter.cli.demo.site import DemoError  # noqa: PLC0415 - start-up stays light
+    from smsfilter.cli.demo.program import DemoError  # noqa: PLC0415 - start-up stays light
 
     if args.json and args.serve:
         print("smsfilter demo: --json has nothing to say with --serve", file=sys.stderr)
@@ -81,17 +83,23 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _beside(port: int) -> int:
+    """Give the SMSC the next port where the proxy has one that is known beforehand."""
+    return (port + 1) % 0x10000 if port else 0
+
+
 async def _main(args: argparse.Namespace) -> int:
     """Run to the end, or until told to end: all is taken down in either case."""
+    from smsfilter.cli.demo.program import DemoError  # noqa: PLC0415
     from smsfilter.cli.demo.serve import serve  # noqa: PLC0415
     from smsfilter.cli.demo.show import show  # noqa: PLC0415
-    from smsfilter.cli.demo.site import DemoError, Site  # noqa: PLC0415
+    from smsfilter.cli.demo.site import Site  # noqa: PLC0415
 
     told = _cancelled_by_signals()
     port = args.port if args.port is not None else PORT if args.serve else 0
     status = INTERRUPTED
     try:
-        async with Site(port) as site:
+        async with Site(port, _beside(port)) as site:
             if args.seconds is not None or not args.serve:
                 status = await show(site, args.seconds or SECONDS, as_json=args.json)
             if args.serve:

@@ -1,9 +1,9 @@
 """The senders of the demo: three companies, five roads, each a smpplib client in a thread.
 
 smpplib and not our own codec, so that what the demo shows is not a talk of the project with
-itself. Each message says in its text whether it was sent after the block, so that the SMSC's
-count needs no clock: `after` is read once Redis has confirmed the block, and before the message
-is put on the wire.
+itself. Each message says in its text in which phase it was sent, so that the SMSC's count needs no
+clock: the phase changes once the short code has answered, and is read before the message is put on
+the wire.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 from smsfilter.cli.demo.simulator import HOST, Arrival
-from smsfilter.cli.demo.summary import Count, Line
+from smsfilter.cli.demo.summary import Count, Line, Phase
 from smsfilter.rules.numbers import mask
 from smsfilter.smpp.const import ESME_RTHROTTLED
 
@@ -59,9 +59,23 @@ ROADS: Final = (
     Road("corner", "corner", "1069177701", "own account corner"),
 )
 
-Cell = tuple[Road, str, bool]
-"""A road, a customer, and whether it was after the block."""
-_PHASES: Final = (b"before the block", b"after the block")
+Cell = tuple[Road, str, Phase]
+"""A road, a customer, and when."""
+_SAID: Final = {
+    b"before the report": Phase.BEFORE,
+    b"after the report": Phase.AFTER,
+    b"while it is withdrawn": Phase.TAKING_BACK,
+    b"after the withdrawal": Phase.AGAIN,
+}
+"""How a message says when it was sent: at its end."""
+_SAYS: Final = {phase: said for said, phase in _SAID.items()}
+
+
+class Moment:
+    """The phase that it is now; read by the senders' threads, changed by the course alone."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.BEFORE
 
 
 class Tally:
@@ -77,17 +91,17 @@ class Tally:
         """Count one message."""
         road = self._roads.get((arrival.account, arrival.source))
         customer = arrival.destination.decode("latin-1")
-        phases = [phase for phase in _PHASES if arrival.message.endswith(phase)]
+        phases = [phase for said, phase in _SAID.items() if arrival.message.endswith(said)]
         if road is None or customer not in (REPORTER, *OTHERS) or not phases:
             self.strays += 1
         else:
-            self.arrived[road, customer, phases[0] is _PHASES[True]] += 1
+            self.arrived[road, customer, phases[0]] += 1
 
 
 class Sender(threading.Thread):
     """One road: binds, sends to the reporter and to the others in turn, and counts the answers."""
 
-    def __init__(self, road: Road, port: int, block: threading.Event, stop: threading.Event):
+    def __init__(self, road: Road, port: int, moment: Moment, stop: threading.Event):
         super().__init__(name=f"sender-{road.account}", daemon=True)
         self.road = road
         self.sent: Counter[Cell] = Counter()
@@ -99,7 +113,7 @@ class Sender(threading.Thread):
         self.failed = ""
         """Why it could not go on."""
         self._port = port
-        self._block = block
+        self._moment = moment
         self._halt = stop
         self._status: int | None = None
 
@@ -143,8 +157,8 @@ class Sender(threading.Thread):
 
     def _send(self, client: Any, customer: str, number: int) -> None:
         """Send one message and wait for its answer."""
-        after = self._block.is_set()
-        cell = (self.road, customer, after)
+        phase = self._moment.phase
+        cell = (self.road, customer, phase)
         text = b"Message %d of %s, sent " % (number, self.road.company.encode())
         self._status = None
         self.sent[cell] += 1
@@ -152,7 +166,7 @@ class Sender(threading.Thread):
             # smpplib takes characters for octets
             source_addr=self.road.source.encode().decode("latin-1"),
             destination_addr=customer,
-            short_message=text + _PHASES[after],
+            short_message=text + _SAYS[phase],
         )
         while self._status is None:
             client.read_once(auto_send_enquire_link=False)
@@ -176,8 +190,7 @@ def lines(senders: Iterable[Sender], tally: Tally) -> list[Line]:
             customers_shown(customers),
             sender.road.company == ACCUSED,
             customers == (REPORTER,),
-            _count(sender, tally, customers, after=False),
-            _count(sender, tally, customers, after=True),
+            tuple(_count(sender, tally, customers, phase) for phase in Phase),
             sender.last.get(customers == (REPORTER,)),
         )
         for sender in senders
@@ -190,7 +203,7 @@ def customers_shown(customers: tuple[str, ...]) -> str:
     return mask(customers[0]) if len(customers) == 1 else f"{len(customers)} others"
 
 
-def _count(sender: Sender, tally: Tally, customers: tuple[str, ...], *, after: bool) -> Count:
-    cells = [(sender.road, customer, after) for customer in customers]
+def _count(sender: Sender, tally: Tally, customers: tuple[str, ...], phase: Phase) -> Count:
+    cells = [(sender.road, customer, phase) for customer in customers]
     counters = (sender.sent, tally.arrived, sender.refused, sender.put_off)
     return Count(*(sum(counter[cell] for cell in cells) for counter in counters))

@@ -1,8 +1,8 @@
 """`smsfilter demo --serve`: what to try with a client of one's own, and what becomes of it.
 
-Prints a sender, and the commands that block and explain, ready to be copied, with the ports and
-paths of this site in them. Then a line for each message: passed, as seen at the simulated SMSC,
-or refused, as the proxy's log says.
+Prints a sender that is a handset as well, and the commands that report, explain and prove, ready to
+be copied, with the ports and paths of this site in them. Then a line for each message: passed or
+texted, as seen at the simulated SMSC, or refused, as the proxy's log says.
 """
 
 import asyncio
@@ -14,23 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from smsfilter.cli.demo import senders
-from smsfilter.cli.demo.simulator import HOST, Arrival
+from smsfilter.cli.demo.handset import shown_by
+from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival
 from smsfilter.log import mask_destination, mask_source
 from smsfilter.smpp.const import STATUS_NAMES
-from smsfilter.store import keys
 
 if TYPE_CHECKING:
     from smsfilter.cli.demo.site import Site
 
 SENDER: Final = """\
+import sys
 import smpplib.client
 
-client = smpplib.client.Client("{host}", {port}, allow_unknown_opt_params=True)
+port, account, source, to, text = sys.argv[1:]
+client = smpplib.client.Client("{host}", int(port), allow_unknown_opt_params=True)
 client.set_error_pdu_handler(lambda pdu: None)  # a refusal is an answer too
 client.set_message_sent_handler(lambda pdu: print(f"command_status 0x{{pdu.status:02X}}"))
 client.connect()
-client.bind_transmitter(system_id="{account}", password="secret")
-client.send_message(source_addr="{source}", destination_addr="{to}", short_message=b"Hello")
+client.bind_transmitter(system_id=account, password="secret")
+client.send_message(source_addr=source, destination_addr=to, short_message=text.encode())
 client.read_once()
 client.unbind()
 client.disconnect()
@@ -40,7 +42,7 @@ INSTRUCTIONS: Final = """\
 smsfilter demo is up, until Ctrl-C.
 
   the proxy        {host}:{port}   bind here, with any password
-  simulated SMSC   {host}:{smsc}   takes what the proxy forwards
+  simulated SMSC   {host}:{smsc}   takes what the proxy forwards, and what handsets send
   Redis            {socket}
   configuration    {config}
   policy           {policy}
@@ -48,79 +50,72 @@ smsfilter demo is up, until Ctrl-C.
   account          sends for                    from
 {accounts}
 
-A sender in ten lines of smpplib, to be found in {file}:
+A sender in a dozen lines of smpplib, to be found in {file}:
 
 {sender}
 1. Send a message: it is forwarded, command_status 0x00.
      {send}
-2. The customer blocks Acme. It is in force at once.
-     {block}
+2. The customer, a handset at the SMSC, texts it to {short_code}. The answer comes by SMS.
+     {report}
 3. Send again: refused, command_status 0x66 (ESME_RX_R_APPN). Why?
      {explain}
+4. The customer takes the report back. Send again: forwarded.
+     {take_back}
 
+To read what was done:        {show}
+To prove that it was:         {verify}
 To watch the proxy:           {top}
 To change policy.yaml:        {reload}
-To take the block back:       {unblock}
 
 What happens from now on:
 """
 
 
 async def serve(site: "Site") -> None:
-    """Say how to use the site, then what happens there, until cancelled or the proxy ends."""
+    """Say how to use the site, then what happens there, until cancelled or a program ends."""
     loop = asyncio.get_running_loop()
 
     def arrived(arrival: Arrival) -> None:  # in the SMSC's thread
-        loop.call_soon_threadsafe(_say, _forwarded(arrival))
+        loop.call_soon_threadsafe(_say, _at_smsc(arrival))
 
     site.arrived = arrived
     site.refused = lambda event: _say(_refused(event))
     file = site.directory / "send.py"
-    file.write_text(sender(site.port), encoding="utf-8")
+    file.write_text(SENDER.format(host=HOST), encoding="utf-8")
     print(instructions(site, file), flush=True)
-    await site.proxy_ends()
-
-
-def sender(port: int) -> str:
-    """Give a program that sends one message and prints the answer."""
-    road = senders.ROADS[0]
-    return SENDER.format(
-        host=HOST, port=port, account=road.account, source=road.source, to=senders.REPORTER
-    )
+    await site.ends()
 
 
 def instructions(site: "Site", file: Path) -> str:
     """Give all that one needs to try it."""
-    road, socket = senders.ROADS[0], str(site.redis_socket)
-    config = str(site.config_file)
+    road, config = senders.ROADS[0], str(site.config_file)
     message = ("--account", road.account, "--from", road.source, "--to", senders.REPORTER)
+    program = (sys.executable, str(file))
+    customer = (*program, str(site.smsc.port), "handset", senders.REPORTER, SHORT_CODE)
+    key = str(site.state_dir / "keys" / "ledger.pub")
+    export = _smsfilter("audit", "export", "-", "-c", config)
     return INSTRUCTIONS.format(
         host=HOST,
         port=site.port,
         smsc=site.smsc.port,
-        socket=socket,
+        short_code=SHORT_CODE,
+        socket=site.redis_socket,
         config=config,
         policy=site.policy_file,
         accounts="\n".join(_accounts()),
         file=file,
-        sender=sender(site.port),
-        send=shlex.join((sys.executable, str(file))),
-        block=redis_command(socket, "SADD"),
-        unblock=redis_command(socket, "SREM"),
+        sender=SENDER.format(host=HOST),
+        send=shlex.join(
+            (*program, str(site.port), road.account, road.source, senders.REPORTER, "Hello")
+        ),
+        report=shlex.join((*customer, f"{road.source}*Hello")),
+        take_back=shlex.join((*customer, "cancel")),
         explain=_smsfilter("explain", "-c", config, *message),
+        show=_smsfilter("audit", "show", "-c", config),
+        verify=f"{export} | {_smsfilter('audit', 'verify', '-', '--key', key)}",
         top=_smsfilter("top", "--admin", site.admin),
         reload=_smsfilter("reload", "-c", config),
     )
-
-
-def redis_command(socket: str, command: str) -> str:
-    """Give a line for the shell that blocks or unblocks, by what is installed here."""
-    words = (command, keys.block("", senders.REPORTER), senders.ACCUSED)
-    for client in ("redis-cli", "valkey-cli"):
-        if shutil.which(client):
-            return shlex.join((client, "-s", socket, *words))
-    program = f"import redis; redis.Redis(unix_socket_path={socket!r}).execute_command{words!r}"
-    return shlex.join((sys.executable, "-c", program))
 
 
 def _smsfilter(*arguments: str) -> str:
@@ -154,8 +149,13 @@ def own_sources(company: dict[str, Any]) -> str:
     return ", ".join((*numbers, *company.get("headers", ())))
 
 
-def _forwarded(arrival: Arrival) -> str:
+def _at_smsc(arrival: Arrival) -> str:
+    """Say what has come to the SMSC: through the proxy, from a handset or from the desk."""
     source, to = mask_source(arrival.source), mask_destination(arrival.destination)
+    if arrival.destination == SHORT_CODE.encode():
+        return f"texted     {source} to {SHORT_CODE}: {shown_by(arrival).text}"
+    if arrival.account == SHORT_CODE:
+        return f"answered   {to}: {shown_by(arrival).text}"
     return f"forwarded  account {arrival.account}, from {source} to {to}"
 
 

@@ -1,9 +1,9 @@
-"""The course of `smsfilter demo`: senders send, a customer reports, the counts are compared.
+"""The course of `smsfilter demo`: senders send, a customer reports one and takes it back.
 
 Lasts as long as asked for, and longer on a machine too busy to put every promise to the test in
-that time. The block is written as an operator writes it, by one SADD; what is sent after Redis
-has confirmed it counts as sent after it. The figures at the end are taken once every sender has
-had its last answer.
+that time. The customer texts the short code, as customers do: what is sent after its answer to the
+SMSC counts as sent after the report. The figures at the end are taken once every sender has had
+its last answer; then the ledger of the desk is exported and verified.
 """
 
 import asyncio
@@ -12,33 +12,44 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from smsfilter.cli.demo import senders
+from smsfilter.cli.demo import ledger, senders
+from smsfilter.cli.demo.handset import Handset
+from smsfilter.cli.demo.program import DemoError, Event
 from smsfilter.cli.demo.senders import ACCUSED, COMPANIES, REPORTER, ROADS
-from smsfilter.cli.demo.simulator import HOST
-from smsfilter.cli.demo.site import DemoError
-from smsfilter.cli.demo.summary import Count, Line, Summary, summarise
+from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival, Brought
+from smsfilter.cli.demo.summary import (
+    Line,
+    Phase,
+    Reports,
+    Summary,
+    answered,
+    proven,
+    summarise,
+)
 from smsfilter.cli.demo.view import PLAIN_WIDTH, Frame, LiveView, PlainView, ending, picture, table
 from smsfilter.rules.numbers import mask
 from smsfilter.rules.verdict import Reason
-from smsfilter.store import keys
+from smsfilter.smpp.const import ESME_ROK, STATUS_NAMES
 
 if TYPE_CHECKING:
     from smsfilter.cli.demo.site import Site
 
 REPORT_AT: Final = 0.4
 """The part of the time after which the customer reports."""
+TAKE_BACK_AT: Final = 0.75
+"""The part of the time after which the customer takes the report back."""
 REFRESH_S: Final = 0.125
 PATIENCE_S: Final = 15.0
-"""How much longer a busy machine may take to send enough, before the report and after it."""
+"""How much longer a busy machine may take, for each phase and for each text to the short code."""
 ENOUGH: Final = 3
-"""Messages on each line, before the report and after it."""
+"""Messages on each line, in each phase."""
 LAST_WORDS_S: Final = 1.0
-"""How long to wait for a proxy that went away to say why."""
+"""How long to wait for a program that went away to say why."""
 
 
 async def show(site: "Site", seconds: float, *, as_json: bool) -> int:
@@ -56,7 +67,11 @@ async def show(site: "Site", seconds: float, *, as_json: bool) -> int:
         print(json.dumps(summary.as_json(), indent=2, ensure_ascii=False))
     else:
         last = course.frame()
-        console.print(picture(last, console.width) if in_place else table(last, console.width))
+        console.print(
+            picture(last, console.width, len(last.story))
+            if in_place
+            else table(last, console.width)
+        )
         console.print(ending(summary, course.witness))
     return 0 if summary.held else 1
 
@@ -70,45 +85,79 @@ class Course:
         self._site = site
         self._view = view
         self._tally = senders.Tally()
+        self._handset = Handset(REPORTER, site.smsc)
         self._reasons: dict[tuple[str, int], str] = {}
-        self._block, self._halt = threading.Event(), threading.Event()
-        self._senders = [senders.Sender(road, site.port, self._block, self._halt) for road in ROADS]
+        self._moment, self._halt = senders.Moment(), threading.Event()
+        self._senders = [
+            senders.Sender(road, site.port, self._moment, self._halt) for road in ROADS
+        ]
         self._began = time.monotonic()
         self._report, self._end = seconds * REPORT_AT, seconds
-        site.arrived, site.refused = self._tally.add, self._refused
+        self._in_force_s = 0.0
+        site.arrived, site.refused = self._arrived, self._refused
 
     async def run(self) -> Summary:
         """Go through it, and return what was counted."""
+        try:
+            await self._send()
+            await self._check()
+            self._look()
+            whole, edited = await ledger.check(self._site, ACCUSED.encode())
+        finally:
+            if self._view is not None:
+                self._view.close()
+        taken = self._site.smsc.taken
+        reports = Reports(self._handset.texts, taken, self._handset.answers, self._in_force_s)
+        further = (*answered(reports), *proven(whole, edited))
+        return summarise(self._lines(), self._tally.strays, further)
+
+    async def _send(self) -> None:
+        """Have the senders send, and the customer text, until the end of the time."""
         try:
             for sender in self._senders:
                 sender.start()
             for sender in self._senders:
                 await asyncio.wrap_future(sender.bound)
             self._began = time.monotonic()
-            await self._until(self._report, lambda line: line.before)
-            await self._site.block(ACCUSED, REPORTER)
-            self._block.set()
-            self._report = self._now()
-            await self._until(max(self._end, self._report), lambda line: line.after)
+            await self._until(self._report, Phase.BEFORE)
+            brought = await self._taken(self._handset.report(ROADS[0].source))
+            self._in_force_s = brought.seconds
+            self._moment.phase = Phase.AFTER
+            await self._until(self._end * TAKE_BACK_AT, Phase.AFTER)
+            self._moment.phase = Phase.TAKING_BACK
+            await self._until(0, Phase.TAKING_BACK, 1)  # all before it has had its answer
+            await self._taken(self._handset.take_back())
+            self._moment.phase = Phase.AGAIN
+            await self._until(self._end, Phase.AGAIN)
         finally:
             self._halt.set()
             ends = [asyncio.to_thread(sender.join, senders.ANSWER_S) for sender in self._senders]
             await asyncio.gather(*ends)
-            if self._view is not None:
-                self._view.close()
-        await self._check()
-        return summarise(self._lines(), self._tally.strays)
 
-    async def _until(self, due: float, count: Callable[[Line], Count]) -> None:
-        """Let them send until `due`, and until each line has sent enough by `count`."""
+    async def _until(self, due: float, phase: Phase, enough: int = ENOUGH) -> None:
+        """Let them send until `due`, and until there is enough on each line and no text is open."""
+        late = max(due, self._now()) + PATIENCE_S
         while True:
             await self._check()
-            if self._view is not None:
-                self._view.show(self.frame())
-            enough = all(count(line).sent >= ENOUGH for line in self._lines())
-            if self._now() >= due + (0 if enough else PATIENCE_S):
+            self._look()
+            is_enough = all(line.counts[phase].sent >= enough for line in self._lines())
+            is_enough &= self._handset.answers >= self._handset.texts
+            if self._now() >= (due if is_enough else late):
                 return
             await asyncio.sleep(REFRESH_S)
+
+    async def _taken(self, texting: Awaitable[Brought]) -> Brought:
+        """Wait until the short code has taken a text. Raises DemoError where it does not."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                brought = await texting
+        except TimeoutError:
+            await self._check()
+            raise DemoError(f"{SHORT_CODE} has taken no text in {PATIENCE_S:g} s") from None
+        if brought.status != ESME_ROK:
+            name = STATUS_NAMES.get(brought.status, "")
+            raise DemoError(f"{SHORT_CODE} refused a text: 0x{brought.status:02X} {name}")
+        return brought
 
     async def _check(self) -> None:
         """Nobody may have dropped out."""
@@ -116,11 +165,18 @@ class Course:
         if failed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
-                    await self._site.proxy_ends()
+                    await self._site.ends()
         if self._site.failed or failed:
             raise DemoError(self._site.failed or failed)
 
-    def _refused(self, event: dict[str, Any]) -> None:
+    def _arrived(self, arrival: Arrival) -> None:
+        """Count a message at the SMSC, and show what is for the handset; in the SMSC's thread."""
+        if arrival.account != SHORT_CODE:
+            self._tally.add(arrival)
+        if arrival.destination == REPORTER.encode():
+            self._handset.take(arrival)
+
+    def _refused(self, event: Event) -> None:
         """Take a line of the proxy's log."""
         account, reason = event["account"], event["reason"]
         self._reasons[account, int(event["status"], 16)] = reason
@@ -134,19 +190,24 @@ class Course:
     def _lines(self) -> list[Line]:
         return senders.lines(self._senders, self._tally)
 
+    def _look(self) -> None:
+        if self._view is not None:
+            self._view.show(self.frame())
+
     def frame(self) -> Frame:
         """Take a picture of this moment."""
-        key = keys.block("", REPORTER.replace(REPORTER[2:], mask(REPORTER)))
         return Frame(
             f"{HOST}:{self._site.port}",
             f"{HOST}:{self._site.smsc.port}",
             COMPANIES[ACCUSED]["name"],
             mask(REPORTER),
-            f"SADD {key} {ACCUSED}",
             min(self._now(), self._end),
             self._report,
             self._end,
-            self._block.is_set(),
+            self._moment.phase,
+            self._halt.is_set(),
+            self._handset.newest,
+            list(self._handset.story),
             self._lines(),
             self._reasons,
         )

@@ -1,61 +1,60 @@
-"""What the demo sets up: a private Redis that is filled, a simulated SMSC, and a real proxy.
+"""What the demo sets up: a private Redis, a simulated SMSC, a real desk and a real proxy.
 
-Everything lives in one temporary directory and ends with it. The proxy is the same command that
-an operator runs, as a process of its own, told everything by files and heard by its log; it is
-killed by the kernel should the demo be killed. Must not leave a process or a file behind, however
-the demo ends, and must say in one line why it cannot begin.
+Everything lives in one temporary directory and ends with it. The desk has keys and records of its
+own there, and fills Redis with the registry that it was given; the proxy reads it. Must not leave
+a process or a file behind, however the demo ends, and must say in one line why it cannot begin.
 """
 
 import asyncio
 import contextlib
-import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from smsfilter.cli.demo import senders
-from smsfilter.cli.demo.simulator import HOST, Arrival, Simulator
+from smsfilter.cli.demo.program import DemoError, Event, Program, succeed
+from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival, Simulator
 from smsfilter.rules.policy import Policy
-from smsfilter.rules.senders import RegistryFile
-from smsfilter.store import keys, lint, registry
+from smsfilter.store import keys
 from smsfilter.store.connect import client, parse_url
-from smsfilter.store.embedded import UNTIL_PARENT_ENDS, EmbeddedError, EmbeddedServer
+from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-START_TIMEOUT_S: Final = 20.0
-STOP_TIMEOUT_S: Final = 3.0
-
-
-class DemoError(Exception):
-    """The demo cannot begin or go on, for a reason that fits on a line."""
+REPLIES: Final = {
+    "blocked": "Report {id}: this company cannot text you any more. You will hear within 48 hours "
+    "what became of it. To take it back, reply: cancel {id}",
+    "withdrawn": "Report {id} is taken back, and its block has ended.",
+    "repeated": "You have reported this already, as {id}. You will hear within 48 hours.",
+    "unmatched": "Report {id}: we look for the sender. You will hear within 48 hours.",
+    "ask_number": "Whose text is it? Please reply: NUMBER*text. Report {id}",
+    "unknown_id": "We do not find that report. Please check its number.",
+    "nonsense": "We do not understand. To report a text, send: NUMBER*text",
+}
+"""What the handset is answered, in the language of the demo."""
 
 
 class Site:
     """`async with Site(port)`: all of it is up, and afterwards all of it is gone.
 
+    Proxy and SMSC listen on ports that are free where none is given.
+
     `arrived` is called for each message at the SMSC, in the SMSC's thread, and `refused` with each
     line of the proxy's log that says so; set them to listen.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, smsc_port: int = 0) -> None:
         self.port = port
+        self._smsc_port = smsc_port
         self.admin = ""
         self.arrived: Callable[[Arrival], None] = lambda _: None
-        self.refused: Callable[[dict[str, Any]], None] = lambda _: None
-        self.failed = ""
-        """Why the proxy has ended, if it has."""
-        self._last_words = ""
-        self._listening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.refused: Callable[[Event], None] = lambda _: None
+        self._proxy = Program("proxy", self._heard)
+        self._desk = Program("desk", lambda _: None)
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -72,6 +71,20 @@ class Site:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def failed(self) -> str:
+        """Why one of the programs has ended, if one has."""
+        return self._proxy.failed or self._desk.failed
+
+    async def ends(self) -> None:
+        """Wait for what should not happen: the end of a program; `failed` says why it did."""
+        ends = [asyncio.create_task(program.ends()) for program in (self._proxy, self._desk)]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
+
     async def _start(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="smsfilter-demo-"))
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
@@ -82,122 +95,105 @@ class Site:
         url = f"unix://{quote(str(self.redis_socket))}"
         self.redis: Redis = client(parse_url(url, self.directory))
         self._stack.push_async_callback(self.redis.aclose)
-        await self._fill()
-        self.smsc = Simulator(self._arrived)
+        for company in senders.APPROVED:
+            await self.redis.sadd(keys.approved("", company), "*")
+        self.smsc = Simulator(self._arrived, self._smsc_port)
         self.smsc.start()
         self._stack.callback(self.smsc.stop)
         self._write_files(url)
-        await self._start_proxy()
+        await self._start_programs()
 
     def _remove_socket_directory(self) -> None:
         """Of a socket whose path would have been too long, if nobody else has one there."""
         with contextlib.suppress(OSError):
             self.redis_socket.parent.rmdir()
 
-    async def _fill(self) -> None:
-        """Do what an operator does: registry, approvals, and the index marked as filled."""
-        content = {"companies": senders.COMPANIES, "resellers": senders.RESELLERS}
-        await registry.save(self.redis, "", RegistryFile.model_validate(content), owner="demo")
-        for company in senders.APPROVED:
-            await self.redis.sadd(keys.approved("", company), "*")
-        await lint.ready(self.redis, "")
-
-    async def block(self, company: str, customer: str) -> None:
-        """Write the block; it is in force when this returns."""
-        await self.redis.sadd(keys.block("", customer), company)
-
     def _arrived(self, arrival: Arrival) -> None:
         self.arrived(arrival)
 
-    # --- the proxy
+    # --- files
 
     def _write_files(self, redis_url: str) -> None:
         import yaml  # noqa: PLC0415 - start-up of the other commands stays light
 
+        smsc = [f"{HOST}:{self.smsc.port}"]
         config = {
             "proxy": {
                 "listen": [f"{HOST}:{self.port}"],
-                "smsc": [f"{HOST}:{self.smsc.port}"],
-                "policy": "policy.yaml",
+                "smsc": smsc,
+                "policy": self.policy_file.name,
                 "admin": f"{HOST}:0",
                 "timeouts": {"drain": "1s"},
             },
             # A laptop that has other things to do must not make the demo speak of look-ups.
             "redis": {"url": redis_url, "deadline": "1s"},
-            "state_dir": str(self.directory / "state"),
+            "state_dir": str(self.state_dir),
+            "desk": {
+                "report_centre": {
+                    "smsc": smsc,
+                    "system_id": SHORT_CODE,
+                    "address": SHORT_CODE,
+                    "timeouts": {"drain": "1s"},
+                },
+                "replies": "replies.yaml",
+                "admin": None,
+            },
         }
-        policy = Policy().model_dump(mode="json", exclude_none=True)
-        for path, content in ((self.config_file, config), (self.policy_file, policy)):
-            path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        policy = Policy(refused_destinations=(SHORT_CODE,))
+        registry = {"companies": senders.COMPANIES, "resellers": senders.RESELLERS}
+        files: dict[Path, Any] = {
+            self.config_file: config,
+            self.policy_file: policy.model_dump(mode="json", exclude_none=True),
+            self.directory / "replies.yaml": REPLIES,
+            self.registry_file: registry,
+        }
+        for path, content in files.items():
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            path.write_text(text, encoding="utf-8")
 
     @property
     def config_file(self) -> Path:
-        """Where the proxy's configuration is."""
+        """Where the configuration is, of both programs."""
         return self.directory / "smsfilter.yaml"
 
     @property
     def policy_file(self) -> Path:
-        """Where the proxy's policy is."""
+        """Where the policy is."""
         return self.directory / "policy.yaml"
 
-    async def _start_proxy(self) -> None:
-        """Return once it listens, and know its ports."""
-        command = [sys.executable, "-m", "smsfilter", "proxy", "-c", str(self.config_file)]
-        if sys.platform == "linux":
-            command[:0] = [sys.executable, "-ISc", UNTIL_PARENT_ENDS, str(os.getpid())]
-        ours = re.compile("SMSFILTER__|NOTIFY_SOCKET|WATCHDOG_")  # meant for another proxy
-        self._process = await asyncio.create_subprocess_exec(
-            *command,
-            env={name: value for name, value in os.environ.items() if not ours.match(name)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal is for us, who end it in order
-        )
-        self._hearing = asyncio.create_task(self._hear())
-        self._stack.push_async_callback(self._stop_proxy)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                await self._listening
-        except TimeoutError:
-            raise DemoError(f"the proxy does not listen after {START_TIMEOUT_S:g} s") from None
+    @property
+    def registry_file(self) -> Path:
+        """Where the companies are that the desk was given."""
+        return self.directory / "registry.yaml"
 
-    async def _hear(self) -> None:
-        """Take the proxy's log, line by line, until its end."""
-        stdout = cast(asyncio.StreamReader, self._process.stdout)
-        async for line in stdout:
-            self._take(line.decode("utf-8", "replace").strip())
-        status = await self._process.wait()
-        how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
-        self.failed = f"the proxy has ended: {self._last_words or how}"
-        if not self._listening.done():
-            self._listening.set_exception(DemoError(self.failed))
+    @property
+    def state_dir(self) -> Path:
+        """Where the desk has its keys and records, and the proxy what it has decided."""
+        return self.directory / "state"
 
-    def _take(self, line: str) -> None:
-        try:
-            event = json.loads(line)
-            name = event["event"]
-        except (ValueError, TypeError, KeyError):
-            self._last_words = line or self._last_words
-            return
-        if name == "listening" and not self._listening.done():
-            self.port = int(event["listen"][0].rpartition(":")[2])
-            self.admin = event["admin"]
-            self._listening.set_result(None)
-        elif name == "refused":
+    # --- programs
+
+    async def _start_programs(self) -> None:
+        """Return once the proxy listens and knows the companies, and the short code is bound."""
+        config = ("-c", str(self.config_file))
+        self._stack.push_async_callback(self._stop_programs)
+        await self._proxy.start("proxy", *config)  # it comes up while the desk is prepared
+        await succeed("desk", "init", *config)
+        await self._desk.start("desk", *config)
+        listening = await self._proxy.says("listening")
+        self.port = int(listening["listen"][0].rpartition(":")[2])
+        self.admin = listening["admin"]
+        await self._desk.says("listening")
+        await succeed("company", "import", str(self.registry_file), *config)
+        await self._desk.says("centre_bound")
+        await self._proxy.says("registry_loaded", companies=len(senders.COMPANIES))
+        await self._proxy.says("ready")
+
+    async def _stop_programs(self) -> None:
+        """End them at the same time, so that one that hangs delays nobody."""
+        started = [program for program in (self._proxy, self._desk) if program.is_started]
+        await asyncio.gather(*(program.stop() for program in started))
+
+    def _heard(self, event: Event) -> None:
+        if event["event"] == "refused":
             self.refused(event)
-
-    async def proxy_ends(self) -> None:
-        """Wait for what should not happen; `failed` says why it did."""
-        await asyncio.shield(self._hearing)
-
-    async def _stop_proxy(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.shield(self._hearing)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self._hearing

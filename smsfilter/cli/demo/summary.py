@@ -6,11 +6,27 @@ the senders have counted. A promise that was not put to the test counts as broke
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+IN_FORCE_S: Final = 5.0
+"""From a report to its block in force, at most."""
+
+
+class Phase(IntEnum):
+    """When a message was sent. What is under way from one to the next counts as sent before."""
+
+    BEFORE = 0
+    AFTER = 1
+    """The short code has answered the report: its block is in force."""
+    TAKING_BACK = 2
+    """The report is being withdrawn: what becomes of a message is not promised."""
+    AGAIN = 3
+    """The short code has answered the withdrawal."""
 
 
 class Count(NamedTuple):
-    """Messages of one line, sent before the block or after it."""
+    """Messages of one line, sent in one phase."""
 
     sent: int = 0
     forwarded: int = 0
@@ -32,16 +48,20 @@ class Line(NamedTuple):
     """This company is the one that is reported."""
     to_reporter: bool
     """This customer is the one who reports it."""
-    before: Count
-    after: Count
-    """Of what was sent once Redis had confirmed the block."""
+    counts: tuple[Count, ...]
+    """By phase."""
     status: int | None = None
     """The last command_status that the sender was given."""
 
     @property
     def total(self) -> Count:
-        """Before and after."""
-        return added((self.before, self.after))
+        """Of all phases."""
+        return added(self.counts)
+
+    @property
+    def since(self) -> Count:
+        """Of all that was sent since the report."""
+        return added(self.counts[Phase.AFTER :])
 
 
 class Promise(NamedTuple):
@@ -66,13 +86,13 @@ class Summary(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Give it as what JSON knows."""
-        counts = ("before", "after")
         return {
             "held": self.held,
             **self.total._asdict(),
             "promises": [promise._asdict() for promise in self.promises],
             "roads": [
-                line._asdict() | {key: getattr(line, key)._asdict() for key in counts}
+                line._asdict()
+                | {"counts": {p.name.lower(): line.counts[p]._asdict() for p in Phase}}
                 for line in self.lines
             ],
         }
@@ -83,7 +103,28 @@ def added(counts: Iterable[Count]) -> Count:
     return Count(*map(sum, zip(Count(), *counts, strict=True)))
 
 
-def summarise(lines: Sequence[Line], strays: int = 0) -> Summary:
+class Reports(NamedTuple):
+    """What the SMSC has seen of the customer's texts to the short code."""
+
+    texts: int
+    """How many the customer sent."""
+    taken: int
+    """How many the short code has answered with ESME_ROK."""
+    answers: int
+    """SMS of the short code to the customer."""
+    in_force_s: float
+    """From the report's first octet to its ESME_ROK."""
+
+
+class Checked(NamedTuple):
+    """What a command has said of a file."""
+
+    status: int
+    words: str
+    """Its first line."""
+
+
+def summarise(lines: Sequence[Line], strays: int = 0, further: Sequence[Promise] = ()) -> Summary:
     """Judge the counts; `strays` are messages at the SMSC that no sender has sent."""
     promises = [_accounted(lines, strays)]
     for company in dict.fromkeys(line.company for line in lines):
@@ -91,19 +132,44 @@ def summarise(lines: Sequence[Line], strays: int = 0) -> Summary:
         if not own[0].approved:
             promises.append(_never(own))
         elif own[0].accused:
-            promises.append(_closed([line for line in own if line.to_reporter]))
+            reported = [line for line in own if line.to_reporter]
+            promises += [_closed(reported), _open_again(reported)]
             promises.append(_open([line for line in own if not line.to_reporter]))
         else:
             promises.append(_open(own))
-    return Summary(added(line.total for line in lines), tuple(promises), tuple(lines))
+    total = added(line.total for line in lines)
+    return Summary(total, (*promises, *further), tuple(lines))
+
+
+def answered(reports: Reports) -> tuple[Promise, ...]:
+    """Judge what became of the texts to the short code."""
+    texts, taken, answers = reports.texts, reports.taken, reports.answers
+    return (
+        Promise(
+            f"in force within {IN_FORCE_S:g} s of the report",
+            reports.in_force_s <= IN_FORCE_S,
+            f"{reports.in_force_s:.2f} s until ESME_ROK",
+        ),
+        Promise(
+            "each text to the short code is answered",
+            0 < texts == taken == answers,
+            f"{texts} sent, {taken} taken, {answers} answers on the handset",
+        ),
+    )
+
+
+def proven(whole: Checked, edited: Checked) -> tuple[Promise, ...]:
+    """Judge what the verifier says of the exported ledger, and of a copy with one byte changed."""
+    return (
+        Promise("the exported ledger verifies", whole.status == 0, whole.words),
+        Promise("with one byte changed it does not", edited.status == 1, edited.words),
+    )
 
 
 def _accounted(lines: Sequence[Line], strays: int) -> Promise:
     """Nothing is lost, doubled or made up: on each road, and so in all."""
     whole = all(
-        count.sent == count.forwarded + count.refused
-        for line in lines
-        for count in (line.before, line.after)
+        count.sent == count.forwarded + count.refused for line in lines for count in line.counts
     )
     total = added(line.total for line in lines)
     sign = "=" if total.sent == total.forwarded + total.refused else "≠"
@@ -116,11 +182,11 @@ def _accounted(lines: Sequence[Line], strays: int) -> Promise:
 
 
 def _closed(lines: Sequence[Line]) -> Promise:
-    """Every road was open before the block, was tried after it, and let nothing pass."""
-    after = added(line.after for line in lines)
-    was_open = all(line.before.forwarded for line in lines)
-    tried = all(line.after.sent for line in lines)
-    evidence = f"{after.sent:,} sent after the block, {after.forwarded:,} arrived"
+    """Every road was open before the report, was tried after it, and let nothing pass."""
+    after = added(line.counts[Phase.AFTER] for line in lines)
+    was_open = all(line.counts[Phase.BEFORE].forwarded for line in lines)
+    tried = all(line.counts[Phase.AFTER].sent for line in lines)
+    evidence = f"{after.sent:,} sent after the report, {after.forwarded:,} arrived"
     if not was_open:
         evidence += "; one was closed before"
     if not tried:
@@ -129,17 +195,34 @@ def _closed(lines: Sequence[Line]) -> Promise:
     return Promise(text, was_open and tried and after.forwarded == 0, evidence)
 
 
+def _open_again(lines: Sequence[Line]) -> Promise:
+    """Every road is open once the report was taken back."""
+    return _went_on(
+        f"{lines[0].company} to {lines[0].customer}: open again",
+        [line.counts[Phase.AGAIN] for line in lines],
+        "sent after the withdrawal",
+    )
+
+
 def _open(lines: Sequence[Line]) -> Promise:
-    """Every road is open after the block as before it; what was put off is not held against it."""
-    after = added(line.after for line in lines)
-    went_on = all(line.after.forwarded for line in lines)
-    whole = after.forwarded + after.put_off == after.sent
-    evidence = f"{after.sent:,} sent after the block, {after.forwarded:,} arrived"
-    if after.put_off:
-        evidence += f", {after.put_off:,} put off"
+    """Every road is open after the report as before it."""
     customers = {line.customer for line in lines}
     to = f" to {lines[0].customer}" if len(customers) == 1 else ""
-    return Promise(f"{lines[0].company}{to}: open", went_on and whole, evidence)
+    return _went_on(
+        f"{lines[0].company}{to}: open",
+        [line.since for line in lines],
+        "sent after the report",
+    )
+
+
+def _went_on(text: str, counts: Sequence[Count], when: str) -> Promise:
+    """All of it arrived; what was put off is not held against it."""
+    total = added(counts)
+    whole = total.forwarded + total.put_off == total.sent
+    evidence = f"{total.sent:,} {when}, {total.forwarded:,} arrived"
+    if total.put_off:
+        evidence += f", {total.put_off:,} put off"
+    return Promise(text, whole and all(count.forwarded for count in counts), evidence)
 
 
 def _never(lines: Sequence[Line]) -> Promise:

@@ -8,18 +8,23 @@ they come here.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from smsfilter.cli.demo.summary import Line, Summary, added
+from smsfilter.cli.demo.handset import Shown
+from smsfilter.cli.demo.simulator import SHORT_CODE
+from smsfilter.cli.demo.summary import Line, Phase, Summary, added
 from smsfilter.smpp.const import ESME_ROK, STATUS_NAMES
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 WIDE: Final = 104
 """Columns from which the name of the command_status has room beside the reason."""
 PLAIN_WIDTH: Final = 100
 """Columns where there is no terminal to ask."""
 LINE_EACH_S: Final = 1.0
+TEXTS: Final = 3
+"""Of the handset's, so that the whole picture fits into 24 lines."""
 
 
 class Frame(NamedTuple):
@@ -30,13 +35,17 @@ class Frame(NamedTuple):
     company: str
     """Whom the customer reports."""
     customer: str
-    command: str
-    """What writes the block."""
     now: float
     """Seconds since the beginning, as all times here."""
     report: float
     end: float
-    reported: bool
+    phase: Phase
+    is_over: bool
+    """Nobody sends any more."""
+    newest: Shown | None
+    """What the customer's handset shows."""
+    story: Sequence[Shown]
+    """What was reported, what the customer texted, and the answers."""
     lines: Sequence[Line]
     reasons: Mapping[tuple[str, int], str]
     """By account and command_status, what the proxy's log says of it."""
@@ -68,11 +77,15 @@ class PlainView:
         self._console = console
         self._due = 0.0
         self._headline: tuple[str, str] | None = None
+        self._texts = 0
 
     def show(self, frame: Frame) -> None:
         """Print what is new."""
         if self._headline is None:
             self._print(f"smsfilter demo: {way(frame)}")
+        for shown in frame.story[self._texts :]:
+            self._print(f"{_clock(frame.now)}  the handset of {frame.customer}, {spoken(shown)}")
+        self._texts = len(frame.story)
         if (new := headline(frame)) != self._headline:
             self._headline = new
             self._print("\n".join(new))
@@ -88,8 +101,8 @@ class PlainView:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def picture(frame: Frame, width: int) -> "RenderableType":
-    """Lay one moment out for a terminal."""
+def picture(frame: Frame, width: int, texts: int = TEXTS) -> "RenderableType":
+    """Lay one moment out for a terminal, with so many of the handset's texts."""
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -103,12 +116,35 @@ def picture(frame: Frame, width: int) -> "RenderableType":
     return Group(
         title,
         Text(way(frame), "dim", no_wrap=True, overflow="ellipsis"),
-        Text(""),
-        Text(first, "bold yellow" if frame.reported else "bold"),
+        Text(first, "bold yellow" if frame.phase else "bold"),
         Text(second),
-        Text(""),
         table(frame, width),
+        *handset(frame, texts),
     )
+
+
+def handset(frame: Frame, texts: int) -> list["Text"]:
+    """Lay out what the customer's handset shows, a line for each text."""
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = frame.story or ([frame.newest] if frame.newest else [])
+    return [
+        Text(f"The handset of {frame.customer}:", "bold"),
+        *(
+            Text(
+                f"  {spoken(each)}",
+                "" if each.is_own else "cyan",
+                no_wrap=True,
+                overflow="ellipsis",
+            )
+            for each in shown[-texts:]
+        ),
+    ]
+
+
+def spoken(shown: Shown) -> str:
+    """Give one text in a line."""
+    return f"{'to' if shown.is_own else 'from'} {shown.peer}: {shown.text}"
 
 
 def way(frame: Frame) -> str:
@@ -119,14 +155,24 @@ def way(frame: Frame) -> str:
 def headline(frame: Frame) -> tuple[str, str]:
     """Say in two lines what is going on."""
     company, customer = frame.company, frame.customer
-    if frame.reported:
+    if frame.is_over:
         return (
-            f"{customer} has reported {company}: {frame.command}",
-            f"Now every road of {company} to that customer is closed. All else goes on.",
+            "All is sent and counted.",
+            "The ledger of the desk is exported and verified.",
+        )
+    if frame.phase is Phase.BEFORE:
+        return (
+            "Who is approved gets through, who is not does not.",
+            f"At {_clock(frame.report)} the customer {customer} will report {company} by SMS.",
+        )
+    if frame.phase is Phase.AGAIN:
+        return (
+            f"{customer} has taken the report back.",
+            f"Every road of {company} to that customer is open again.",
         )
     return (
-        "Who is approved gets through, who is not does not.",
-        f"At {_clock(frame.report)} the customer {customer} will report {company}.",
+        f"{customer} has reported {company} to {SHORT_CODE}.",
+        f"Every road of {company} to that customer is closed. All else goes on.",
     )
 
 
@@ -198,7 +244,8 @@ def ending(summary: Summary, log_line: str) -> "RenderableType":
         verdict = Text("ok", "green") if promise.held else Text("BROKEN", "bold red")
         promises.add_row(verdict, promise.text, promise.evidence)
     said = [Text("The proxy's log says why:", "bold"), Text(log_line)] if log_line else []
-    return Group(Text("Counted at the senders and at the simulated SMSC:", "bold"), promises, *said)
+    head = "Counted at the senders and at the simulated SMSC, read in the exported ledger:"
+    return Group(Text(head, "bold"), promises, *said)
 
 
 def _clock(seconds: float) -> str:
