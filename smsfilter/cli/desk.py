@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
+    from smsfilter.desk.proof_room import ProofRoom  # noqa: PLC0415
     from smsfilter.desk.service import Service  # noqa: PLC0415
     from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
 
@@ -102,7 +103,7 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, [ReportRoom])
+    service = Service(loaded, [ProofRoom, ReportRoom])
     try:
         await service.start()
         notify.ready("taking reports")

@@ -16,7 +16,7 @@ from smsfilter import __version__
 
 COMMANDS = (
     *("run", "check", "explain", "reload", "top", "registry", "index"),
-    *("desk", "company", "audit", "rebuild", "schema"),
+    *("desk", "company", "block", "audit", "rebuild", "schema"),
     "demo",
 )
 """Modules of this folder, in the order of the help."""
