@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from smsfilter.cli import block_proof
 from smsfilter.cli.saying import (
     InputError,
     add_list_options,
@@ -37,6 +38,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     """Add the subcommand."""
     parser = subparsers.add_parser("block", help="customers' blocks: look at, put, end")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
+    block_proof.add(actions)
     list_ = actions.add_parser("list", help="list blocks, the newest first")
     which = list_.add_mutually_exclusive_group()
     which.add_argument("--company", metavar="ID", help="only of this company")

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
+    from smsfilter.desk.proof_room import ProofRoom  # noqa: PLC0415
     from smsfilter.desk.service import Service  # noqa: PLC0415
     from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
     from smsfilter.watchdog import Watchdog  # noqa: PLC0415
@@ -107,7 +108,7 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, [ReportRoom], notify)
+    service = Service(loaded, [ProofRoom, ReportRoom], notify)
     watchdog = Watchdog(service.heartbeat)
     try:
         await service.start()

@@ -50,6 +50,8 @@ class Collecting:
                 await self.once()
             except (RecordsAway, RecordsError, OSError) as error:
                 log.get().warning("segments_wait", error=str(error))
+            except Exception as error:  # it must not be the last time
+                log.get().error("unhandled", where="segments", exc_info=error)
             await asyncio.sleep(EVERY_S)
 
     async def once(self) -> None:

@@ -1,4 +1,4 @@
-"""The proof of one block: its customer, all that is its company's, and what proxies recorded."""
+"""The proof of a block: its customer, all that is its company's, and what the proxies recorded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from smsfilter.decisions.manifest import Manifest
 from smsfilter.decisions.proof import EVERYBODY, Proof, Result
@@ -204,7 +204,8 @@ def _summed(
     )
     here = {(one.proxy, one.number) for one in there}
     wanted = _companies(connection, subject.target)
-    sources = {source for source in (subject.target.removeprefix(SOURCE),) if source}
+    is_source = subject.target.startswith(SOURCE)
+    source = subject.target.removeprefix(SOURCE) if is_source else None
     return tuple(
         row
         for row in connection.execute(query)
@@ -212,7 +213,7 @@ def _summed(
         and (
             EVERYBODY in wanted
             or not wanted.isdisjoint(row.company.split(" "))
-            or row.source in sources
+            or row.source == source
         )
     )
 
@@ -224,13 +225,3 @@ def reported_at(connection: Connection, subject: Subject) -> tuple[str, int] | N
     query = select(report.c.channel, report.c.received_at).where(report.c.id == subject.report)
     row = connection.execute(query).one()
     return row.channel, row.received_at
-
-
-def reports_before(connection: Connection, subject: Subject, report_id: int) -> int:
-    """Count the reports on the case of a block that came before another one."""
-    query = (
-        select(func.count())
-        .select_from(report)
-        .where(report.c.case_id == subject.case_id, report.c.id < report_id)
-    )
-    return connection.scalar(query) or 0

@@ -55,8 +55,8 @@ class Index(Protocol):
 
 Forwards = Callable[[str, int], Sequence[Forward] | None]
 """What was forwarded to a number (E.164 digits) since a time (µs UTC); None where unreadable."""
-Suspect = Callable[[Filed], None]
-"""Told of a report on a pair that was blocked before."""
+Suspect = Callable[[Transaction, Filed], None]
+"""Told, in its transaction, of a report on a pair that was blocked before."""
 
 
 class Intake:
@@ -184,9 +184,15 @@ class Intake:
         else:
             decided = await self.decide(parsed, heard)
             filed = await self._office.writer.write(
-                lambda transaction: self._filing.file(transaction, heard, decided)
+                lambda transaction: self._filed(transaction, heard, decided)
             )
         self._metrics.filed["copy" if filed.is_copy else filed.state] += 1
+        return filed
+
+    def _filed(self, transaction: Transaction, heard: Heard, decided: Decided) -> Filed:
+        filed = self._filing.file(transaction, heard, decided)
+        if filed.was_blocked:
+            self._suspect(transaction, filed)
         return filed
 
     async def settle(self, filed: Filed) -> None:
@@ -197,8 +203,6 @@ class Intake:
             await self._office.writer.write(
                 lambda transaction: confirm(transaction, [filed.report])
             )
-        if filed.was_blocked:
-            self._suspect(filed)
         self._released()
 
     async def decide(self, parsed: Parsed, heard: Heard) -> Decided:

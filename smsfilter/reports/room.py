@@ -9,11 +9,13 @@ from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from smsfilter import log
+from smsfilter.desk import incidents
+from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.owners import Owners, registry_seq
 from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
-from smsfilter.reports.filing import Filing
+from smsfilter.reports.filing import Filed, Filing
 from smsfilter.reports.intake import Intake
 from smsfilter.reports.outbox import Outbox
 from smsfilter.reports.replies import load_replies
@@ -21,6 +23,7 @@ from smsfilter.reports.routes import routes
 from smsfilter.reports.sms import Delivered
 from smsfilter.store.projection import IndexAway, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
+from smsfilter.store.writer import Transaction
 
 SWEEP_S: Final = 5.0
 
@@ -47,8 +50,8 @@ class ReportRoom:
             filing,
             owners=self._known_owners,
             index=projection,
-            forwards=lambda _digits, _since: None,
-            suspect=lambda _filed: None,
+            forwards=Evidence(office).forwards,
+            suspect=_open_incident,
             released=self.outbox.wake,
             metrics=metrics,
         )
@@ -114,3 +117,8 @@ def _figures(projection: Projection) -> IndexFigures:
         state.failures,
         counts.lost,
     )
+
+
+def _open_incident(transaction: Transaction, filed: Filed) -> None:
+    if filed.target is not None:
+        incidents.opened(transaction, filed.report, filed.customer, filed.target)
