@@ -10,6 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from smsfilter.cli.steps import unlogged
 from smsfilter.cli.store import add_config, warn
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         check(office.records, office.keys)
         office.writer.start()
         try:
-            counts, found = asyncio.run(_work(args, loaded, office))
+            with unlogged():
+                counts, found = asyncio.run(_work(args, loaded, office))
         finally:
             office.writer.stop()
             office.records.close()

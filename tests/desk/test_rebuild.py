@@ -12,8 +12,8 @@ from sqlalchemy import insert
 from smsfilter.cli.main import main
 from smsfilter.config import load, load_config
 from smsfilter.desk import adoption
-from smsfilter.desk import keys as desk_keys
-from smsfilter.desk.office import Office, prepare
+from smsfilter.desk.founding import found
+from smsfilter.desk.office import Office
 from smsfilter.ledger.actor import local
 from smsfilter.store import keys
 from smsfilter.store.pairs import Pair
@@ -129,8 +129,7 @@ def config(tmp_path: Path, redis_server: RedisServer, redis_client) -> Path:
     (tmp_path / "policy.yaml").write_text("version: 1\n")
     (tmp_path / "state").mkdir()
     loaded = load_config(path)
-    desk_keys.make(loaded.state_dir)
-    prepare(loaded)
+    found(loaded, local("ops", "command"))
     return path
 
 
