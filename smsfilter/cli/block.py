@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from smsfilter.cli.client import Client
     from smsfilter.config import Loaded
 
-TOGETHER: Final = 200
+TOGETHER: Final = 100
 """Numbers of a file in one request."""
 END_REASONS: Final = ("withdrawal", "consent", "correction", "recycled")
 

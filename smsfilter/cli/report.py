@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from smsfilter.cli.client import Client
     from smsfilter.config import Loaded
 
-TOGETHER: Final = 200
+TOGETHER: Final = 100
 """Rows of a file in one request."""
 _STAR: Final = re.compile(r"[*＊]")
 _IN_LEDGER: Final = re.compile(r"report:([1-9][0-9]{0,17})")

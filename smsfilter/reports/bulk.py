@@ -25,6 +25,8 @@ from smsfilter.store.writer import Transaction
 CHANNEL: Final = "import"
 ROWS_MOST: Final = 500
 """Rows of one request."""
+AT_ONCE: Final = 16
+"""Rows under way together: what comes by SMS meanwhile waits for no more than so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Import:
         self._filing = filing
         self._intake = intake
         self._one = asyncio.Lock()
+        self._room = asyncio.Semaphore(AT_ONCE)
 
     async def run(self, rows: Sequence[Heard], by: Actor, *, rehearse: bool) -> list[Taken]:
         """Take rows in, or say what would become of them. Raises RecordsAway: nothing was done.
@@ -108,6 +111,10 @@ class Import:
         return Taken(mark, decided.state, None, is_new=True)
 
     async def _taken(self, heard: Heard, mark: str) -> Taken:
+        async with self._room:
+            return await self._take(heard, mark)
+
+    async def _take(self, heard: Heard, mark: str) -> Taken:
         try:
             filed = await self._intake.enter(heard)
         except RecordsAway as error:
