@@ -9,6 +9,7 @@ import pytest
 
 from smsfilter.cli.demo import ledger, senders
 from smsfilter.cli.demo.handset import Handset, Shown
+from smsfilter.cli.demo.program import DemoError
 from smsfilter.cli.demo.senders import OTHERS, REPORTER, ROADS, Tally
 from smsfilter.cli.demo.simulator import SHORT_CODE, Arrival, Simulator
 from smsfilter.cli.demo.summary import Count, Phase
@@ -279,6 +280,14 @@ async def test_a_handset_that_was_not_answered_takes_back_without_a_number(
     withdrawing = asyncio.create_task(handset.take_back())
     assert await answered(centre, c.ESME_ROK) == b"cancel"
     await withdrawing
+
+
+async def test_nothing_is_reported_that_did_not_come(smsc: Smsc) -> None:
+    handset = Handset(REPORTER, smsc)
+    handset.take(text("10690666", "Message 3"))
+    with pytest.raises(DemoError, match="nothing from 1065755501 has reached the handset"):
+        await handset.report("1065755501")
+    assert handset.texts == 0
 
 
 def test_a_handset_reads_all_alphabets(smsc: Smsc) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import re
 from typing import Final, NamedTuple
 
+from smsfilter.cli.demo.program import DemoError
 from smsfilter.cli.demo.simulator import SHORT_CODE, Arrival, Brought, Simulator
 from smsfilter.smpp.text import GSM, decode_text, encode_text
 
@@ -48,8 +49,15 @@ class Handset:
             self._by_source[shown.peer] = shown
 
     async def report(self, source: str) -> Brought:
-        """Send the newest text of `source` to the short code; what the short code said."""
-        spam = self._by_source[source]
+        """Send the newest text of `source` to the short code; what the short code said.
+
+        Raises DemoError where there is none.
+        """
+        spam = self._by_source.get(source)
+        if spam is None:
+            raise DemoError(
+                f"nothing from {source} has reached the handset: what is to be reported?"
+            )
         self.story.append(spam)
         return await self._text(f"{source}*{spam.text}")
 

@@ -2,7 +2,7 @@
 
 smpplib and not our own codec, so that what the demo shows is not a talk of the project with
 itself. Each message says in its text in which phase it was sent, so that the SMSC's count needs no
-clock: the phase changes once the short code has answered, and is read before the message is put on
+clock: the phase changes once the short code has answered, and is read before a message is put on
 the wire.
 """
 

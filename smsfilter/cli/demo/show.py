@@ -127,6 +127,7 @@ class Course:
             self._moment.phase = Phase.TAKING_BACK
             await self._until(0, Phase.TAKING_BACK, 1)  # all before it has had its answer
             await self._taken(self._handset.take_back())
+            await self._until(0, Phase.TAKING_BACK, 1)  # the answer comes once it is in force
             self._moment.phase = Phase.AGAIN
             await self._until(self._end, Phase.AGAIN)
         finally:

@@ -22,7 +22,7 @@ class Phase(IntEnum):
     TAKING_BACK = 2
     """The report is being withdrawn: what becomes of a message is not promised."""
     AGAIN = 3
-    """The short code has answered the withdrawal."""
+    """The customer has the answer to the withdrawal."""
 
 
 class Count(NamedTuple):
