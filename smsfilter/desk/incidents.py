@@ -189,25 +189,23 @@ class Incidents:
 
 
 def _counted(connection: Connection, row: Any) -> Counted:
-    """Count what was reported on a pair before an incident."""
-    mine = connection.execute(select(report).where(report.c.id == row.report)).one()
+    """Count what was reported on a pair before an incident: reports, and copies of them."""
     of_block = select(block.c.case_id).where(block.c.id == row.block)
     reports = connection.scalar(
         select(func.count())
         .select_from(report)
         .where(
             or_(report.c.case_id == row.case_id, report.c.case_id.in_(of_block)),
-            report.c.id < row.report,
+            report.c.received_at < row.opened_at,
         )
     )
-    earlier = select(incident).where(incident.c.block == row.block, incident.c.id < row.id)
-    before = connection.execute(earlier).all()
-    copies = 0
-    if mine.received_at < row.opened_at:  # the report itself, and its copies of before
-        copies = 1 + sum(
-            one.report == row.report and one.opened_at > mine.received_at for one in before
-        )
-    late = sum(one.result == ACCEPTED_BEFORE for one in before)
+    earlier = connection.execute(
+        select(incident.c.result, incident.c.opened_at, report.c.received_at)
+        .join(report, report.c.id == incident.c.report)
+        .where(incident.c.block == row.block, incident.c.id < row.id)
+    ).all()
+    copies = sum(one.opened_at > one.received_at for one in earlier)
+    late = sum(one.result == ACCEPTED_BEFORE for one in earlier)
     return Counted((reports or 0) + copies, late)
 
 

@@ -102,7 +102,10 @@ def take(transaction: Transaction, taken: Taken) -> None:
             "prev": one.prev,
             "fault": taken.fault,
         }
-        detail |= values | {"end": one.end.name.lower(), "refusals": len(taken.refusals)}
+        detail |= values | {
+            "end": one.end.name.lower(),
+            "refused": sum(one.refused for one in taken.refusals),
+        }
         action = "segment taken in"
     if there is None:
         new = insert(segment).values(proxy=taken.proxy, name=name, **values)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,7 +26,7 @@ BY = local("ops", "command")
 
 
 class At:
-    """A desk whose files are all in one folder."""
+    """A desk whose files are all in one folder; `desk` is more of its section."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class At:
         urls: tuple[str, str | None] | None = None,
         *,
         redis_url: str = "redis://127.0.0.1:1/0",
+        **desk: Any,
     ) -> None:
         self.folder = folder
         self.file = folder / "smsfilter.yaml"
@@ -43,7 +45,7 @@ class At:
             "redis": {"url": redis_url},
             "state_dir": str(folder / "state"),
             "records": {"url": url} | ({"owner_url": owner} if owner else {}) if url else {},
-            "desk": {"report_centre": {"smsc": "127.0.0.1:2", "system_id": "10086999"}},
+            "desk": {"report_centre": {"smsc": "127.0.0.1:2", "system_id": "10086999"}} | desk,
         }
         self.file.write_text(yaml.safe_dump(content))
         (folder / "policy.yaml").write_text("version: 1\n")
