@@ -114,6 +114,7 @@ class IntakeMetrics(Collector):
         self.put_off = 0
         self.in_force_seconds = Histogram(SECONDS_BOUNDS)
         self.sms: defaultdict[str, int] = defaultdict(int)
+        self.answered_seconds = Histogram(SECONDS_BOUNDS)
         present(self.filed, FILED)
         present(self.sms, SMS_ENDED)
 
@@ -134,6 +135,11 @@ class IntakeMetrics(Collector):
             self.in_force_seconds,
         )
         yield counter("sms", "SMS to customers that are done with.", ("result",), self.sms)
+        yield histogram(
+            "sms_answer_seconds",
+            "From a report on the records to its answer at the SMSC.",
+            self.answered_seconds,
+        )
 
 
 class IndexFigures(NamedTuple):

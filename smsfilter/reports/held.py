@@ -7,13 +7,13 @@ first part names a number (the rest is added as it comes), or 60 s after its lat
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from smsfilter.desk.office import Office
 from smsfilter.ledger.actor import by_sms, system
 from smsfilter.reports import parts
-from smsfilter.reports.filing import DAY_US, Heard
-from smsfilter.reports.parse import Report, TextOnly, parse
+from smsfilter.reports.filing import DAY_US, DONE_WITH, REDELIVERY_US, Filing
+from smsfilter.reports.heard import Heard
 from smsfilter.reports.parts import HELD_MAX, HELD_MAX_PER_CUSTOMER, WAIT_US, Gathered, Part
 from smsfilter.reports.sms import Delivered
 from smsfilter.reports.text import read_text
@@ -30,13 +30,16 @@ class Added:
     """A part that belongs to a report which was filed before."""
 
     report: int
+    is_confirmed: bool
+    """What that asked for is in force."""
 
 
 class Held:
     """Keeps parts, and tells what they have become."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, filing: Filing) -> None:
         self._office = office
+        self._filing = filing
 
     async def heard(self, message: Delivered, reporter: str) -> Heard | Added | None:
         """Read a message; None for a part that has to wait. Raises RecordsAway."""
@@ -64,14 +67,15 @@ class Held:
             self._insert(transaction, customer, part)
             mine = self._mine(transaction, customer, part)
         assert mine is not None  # noqa: S101 - it was put there
-        filed = transaction.connection.scalar(
-            select(mo_part.c.report)
-            .where(mo_part.c.id.in_(mine.rows), mo_part.c.report.is_not(None))
+        filed = transaction.connection.execute(
+            select(report)
+            .join(mo_part, mo_part.c.report == report.c.id)
+            .where(mo_part.c.id.in_(mine.rows))
             .limit(1)
-        )
+        ).first()
         if filed is not None:
-            self._add(transaction, filed, mine, reporter)
-            return Added(filed)
+            self._filing.rows.add_parts(transaction, filed, self._heard(mine, reporter))
+            return Added(filed.id, filed.confirmed_at is not None)
         if mine.is_due(transaction.now):
             return self._heard(mine, reporter)
         named = parts.first_part_names(mine.parts, self._office.policy.country_code)
@@ -103,13 +107,23 @@ class Held:
         )
 
     def _mine(self, transaction: Transaction, customer: str, part: Part) -> Gathered | None:
-        """What is there of the message that a part belongs to."""
+        """What is there of the message that a part belongs to.
+
+        What was withdrawn is over: the same parts are a new report, once they cannot be the SMSC's.
+        """
         rows = transaction.connection.execute(
-            select(mo_part).where(
+            select(mo_part)
+            .outerjoin(report, report.c.id == mo_part.c.report)
+            .where(
                 mo_part.c.customer == customer,
                 mo_part.c.ref == str(part.reference),
                 mo_part.c.total == part.total,
                 mo_part.c.at > transaction.now - DAY_US,
+                or_(
+                    report.c.id.is_(None),
+                    report.c.state.not_in(DONE_WITH),
+                    mo_part.c.at > transaction.now - REDELIVERY_US,
+                ),
             )
         ).all()
         for group in reversed(parts.gather(self._kept(row) for row in rows)):
@@ -124,46 +138,6 @@ class Held:
         octets = self._office.vault.open(row.octets_enc, "mo_part", "octets_enc", row.id)
         part = Part(int(row.ref), row.total, row.n, row.data_coding, octets)
         return parts.Held(part, row.at, row.id)
-
-    def _add(
-        self,
-        transaction: Transaction,
-        filed: int,
-        mine: Gathered,
-        reporter: str,
-    ) -> None:
-        """Add what came later to a report; once nothing is missing it has its whole text."""
-        connection = transaction.connection
-        connection.execute(update(mo_part).where(mo_part.c.id.in_(mine.rows)).values(report=filed))
-        found = connection.execute(select(report).where(report.c.id == filed)).one()
-        heard = self._heard(mine, reporter)
-        if found.complete or not heard.complete:
-            return
-        vault = self._office.vault
-        text = self.offending(heard.text)
-        connection.execute(
-            update(report)
-            .where(report.c.id == filed)
-            .values(
-                complete=True,
-                raw_enc=vault.close(heard.raw, "report", "raw_enc", filed),
-                text_enc=vault.close(text.encode(), "report", "text_enc", filed),
-            )
-        )
-        transaction.enter(
-            "report completed",
-            by_sms(found.customer),
-            object=f"report:{filed}",
-            case_id=None if found.case_id is None else str(found.case_id),
-            customer_id=found.customer,
-            detail={"parts": len(mine.rows)},
-            touches=[(report, filed)],
-        )
-
-    def offending(self, text: str) -> str:
-        """The text that a whole message quotes."""
-        found = parse(text, self._office.policy.country_code)
-        return found.text if isinstance(found, Report | TextOnly) else text
 
     def _due(self, transaction: Transaction) -> list[Heard]:
         waiting = (

@@ -6,37 +6,27 @@ be made durable or in force now is answered as temporary: the SMSC delivers it a
 is found.
 """
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
 from smsfilter import log
-from smsfilter.desk.matching import Forward, Kind, Match, Reported, decide
 from smsfilter.desk.office import Office
-from smsfilter.desk.owners import WINDOW, Owners
 from smsfilter.deskmetrics import IntakeMetrics
 from smsfilter.reports import receipts, recourse
-from smsfilter.reports.filing import Decided, Filed, Filing, Heard, confirm, unconfirmed
+from smsfilter.reports.answers import confirm, unconfirmed
+from smsfilter.reports.failures import Failures
+from smsfilter.reports.filing import Filing
+from smsfilter.reports.heard import Decided, Filed, Heard
 from smsfilter.reports.held import SWEEP_MOST, Added, Held
-from smsfilter.reports.parse import (
-    Appeal,
-    Nonsense,
-    NumberOnly,
-    Parsed,
-    Report,
-    TextOnly,
-    Withdrawal,
-    parse,
-)
-from smsfilter.reports.replies import Outcome
+from smsfilter.reports.parse import Appeal, Withdrawal, parse
 from smsfilter.reports.sms import Delivered
-from smsfilter.reports.source import Kind as Named
-from smsfilter.reports.source import is_never_block, subscriber
+from smsfilter.reports.triage import Triage
 from smsfilter.rules.numbers import readings
 from smsfilter.smpp.const import ESME_ROK, ESME_RX_T_APPN
 from smsfilter.store.projection import IndexAway
+from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.writer import Transaction
 
@@ -44,6 +34,9 @@ CONFIRM_AFTER_US: Final = 5_000_000
 """A report that is not confirmed by then was left by a desk that ended, or the index was away."""
 IN_FORCE_WITHIN_S: Final = 2.0
 """How long a message waits for its block to be in the index before it is put off."""
+SHORT_MOST: Final = 6
+"""Digits of a short code: no customer has one, and machines answer machines."""
+_INTERNATIONAL: Final = 1  # SMPP v3.4 §5.2.5
 
 
 class Index(Protocol):
@@ -53,8 +46,6 @@ class Index(Protocol):
         """Return once everything up to this row of the ledger is in force; IndexAway."""
 
 
-Forwards = Callable[[str, int], Sequence[Forward] | None]
-"""What was forwarded to a number (E.164 digits) since a time (µs UTC); None where unreadable."""
 Suspect = Callable[[Transaction, Filed], None]
 """Told, in its transaction, of a report on a pair that was blocked before."""
 
@@ -66,80 +57,84 @@ class Intake:
         self,
         office: Office,
         filing: Filing,
+        triage: Triage,
         *,
-        owners: Callable[[], Awaitable[Owners]],
         index: Index,
-        forwards: Forwards,
         suspect: Suspect,
         released: Callable[[], None],
         metrics: IntakeMetrics,
     ) -> None:
         self._office = office
         self._filing = filing
-        self._owners = owners
+        self.decide = triage.decide
         self._index = index
-        self._forwards = forwards
         self._suspect = suspect
         self._released = released
         self._metrics = metrics
-        self._held = Held(office)
-        desk = office.config.desk
-        self._never_block = desk.unblockable() if desk is not None else frozenset()
+        self._held = Held(office, filing)
         self._country_code = office.policy.country_code
+        self._failures = Failures()
 
     # --- by SMS
 
     async def take(self, message: Delivered) -> int:
         """Take a message of the SMSC, and return the command_status of its answer."""
-        reporter = self._handset(message.source)
-        since = monotonic()
+        reporter = self._handset(message)
         try:
             if receipts.is_receipt(message):
                 await self._receipt(message, reporter)
-                return ESME_ROK
-            if reporter is None:
+            elif reporter is None:
                 self._metrics.filed["no_handset"] += 1
                 log.get().warning("report_from_no_handset", octets=len(message.source))
-                return ESME_ROK
-            await self._report(message, reporter)
+            else:
+                await self._report(message, reporter)
         except (RecordsAway, IndexAway) as error:
             self._metrics.put_off += 1
             log.get().warning("report_put_off", error=str(error))
             return ESME_RX_T_APPN
-        self._metrics.in_force_seconds.observe(monotonic() - since)
         return ESME_ROK
 
-    def _handset(self, source: bytes) -> str | None:
-        """The customer's number as blocks are keyed (E.164 digits); None for short codes."""
-        found = readings(source, self._country_code)
+    def _handset(self, message: Delivered) -> str | None:
+        """The customer's number as blocks are keyed (E.164 digits).
+
+        None for short codes and service numbers: only a number of the own country, or one that is
+        said to be another's, is a person's.
+        """
+        found = readings(message.source, self._country_code)
         if not found or len(found[0]) <= SHORT_MOST:
             return None
-        return found[0].decode()
+        digits = found[0].decode()
+        is_said = message.source_ton == _INTERNATIONAL or message.source[:1] in (b"+", b"0")
+        return digits if is_said or digits.startswith(self._country_code) else None
 
     async def _receipt(self, message: Delivered, reporter: str | None) -> None:
         vault = self._office.vault
 
         def work(transaction: Transaction) -> bool:
             customer = None if reporter is None else vault.find(transaction.connection, reporter)
-            return receipts.take(transaction, message, customer)
+            return receipts.take(transaction, message, customer, anybody=reporter is None)
 
         matched = await self._office.writer.write(work)
         self._metrics.filed["receipt" if matched else "receipt_unmatched"] += 1
 
     async def _report(self, message: Delivered, reporter: str) -> None:
+        since = monotonic()
         heard = await self._held.heard(message, reporter)
         if isinstance(heard, Heard):
-            await self.file(heard)
+            filed = await self.file(heard)
+            if filed.must_follow:
+                self._metrics.in_force_seconds.observe(monotonic() - since)
             return
         self._metrics.filed["part"] += 1
-        if isinstance(heard, Added):
+        if isinstance(heard, Added) and not heard.is_confirmed:
             await self.again(heard.report)
 
     async def again(self, report: int) -> None:
         """See to it that a report which was filed before is in force. Raises IndexAway."""
         await self._index.follow(self._office.writer.head, IN_FORCE_WITHIN_S)
-        await self._office.writer.write(lambda transaction: confirm(transaction, [report]))
-        self._released()
+        await self._confirm([report])
+
+    # --- what was left behind
 
     async def sweep(self) -> None:
         """Take up what has waited: parts without the rest, reports that were never confirmed.
@@ -147,17 +142,22 @@ class Intake:
         Raises RecordsAway, IndexAway.
         """
         for heard in await self._held.due():
-            await self.file(heard)
+            try:
+                await self.file(heard)
+            except IndexAway:
+                continue  # it is filed: the index is asked for all of them below
+            except RecordsAway:
+                raise
+            except Exception as error:  # the others must not wait for this one
+                if said := self._failures.said(error):
+                    log.get().error("report_failed", **said)
         before = self._office.clock() - CONFIRM_AFTER_US
-        late = await asyncio.to_thread(self._unconfirmed, before)
+        late = await reading(
+            self._office.records, lambda connection: unconfirmed(connection, before, SWEEP_MOST)
+        )
         if late:
             await self._index.follow(self._office.writer.head, IN_FORCE_WITHIN_S)
-            await self._office.writer.write(lambda transaction: confirm(transaction, late))
-            self._released()
-
-    def _unconfirmed(self, before: int) -> list[int]:
-        with self._office.records.reading() as connection:
-            return unconfirmed(connection, before, SWEEP_MOST)
+            await self._confirm(late, is_told=False)
 
     # --- whatever the way
 
@@ -173,94 +173,56 @@ class Intake:
     async def enter(self, heard: Heard) -> Filed:
         """File a message; `settle` has to follow. Raises RecordsAway: nothing was filed."""
         parsed = parse(heard.text, self._country_code)
-        if isinstance(parsed, Withdrawal):
-            filed = await self._office.writer.write(
-                lambda transaction: recourse.withdraw(self._filing, transaction, heard, parsed.id)
-            )
-        elif isinstance(parsed, Appeal):
-            filed = await self._office.writer.write(
-                lambda transaction: recourse.appeal(self._filing, transaction, heard, parsed.id)
-            )
+        work: Callable[[Transaction], Filed]
+        if isinstance(parsed, Withdrawal | Appeal):
+            order = recourse.withdraw if isinstance(parsed, Withdrawal) else recourse.appeal
+            number = parsed.id
+
+            def work(transaction: Transaction) -> Filed:
+                return order(self._filing, transaction, heard, number)
         else:
             decided = await self.decide(parsed, heard)
-            filed = await self._office.writer.write(
-                lambda transaction: self._filed(transaction, heard, decided)
-            )
+
+            def work(transaction: Transaction) -> Filed:
+                return self._suspected(transaction, self._filing.file(transaction, heard, decided))
+
+        filed = await self._office.writer.write(work)
         self._metrics.filed["copy" if filed.is_copy else filed.state] += 1
         return filed
 
-    def _filed(self, transaction: Transaction, heard: Heard, decided: Decided) -> Filed:
-        filed = self._filing.file(transaction, heard, decided)
+    def _suspected(self, transaction: Transaction, filed: Filed) -> Filed:
         if filed.was_blocked:
             self._suspect(transaction, filed)
         return filed
 
+    async def match(self, report_id: int, decided: Decided) -> bool:
+        """Have what follows from a report whose sender is known by now in force.
+
+        False where it is not looked for any more. Raises RecordsAway.
+        """
+        filed = await self._office.writer.write(
+            lambda transaction: self._filing.matched(transaction, report_id, decided)
+        )
+        if filed is None:
+            return False
+        with contextlib.suppress(IndexAway):  # it is filed: the sweep goes on with it
+            await self.settle(filed)
+        return True
+
     async def settle(self, filed: Filed) -> None:
         """Wait until what was filed is in force, then release its answer. Raises IndexAway."""
-        if filed.must_follow:
-            await self._index.follow(filed.entered.seq, IN_FORCE_WITHIN_S)
         if not filed.is_confirmed:
-            await self._office.writer.write(
-                lambda transaction: confirm(transaction, [filed.report])
-            )
+            try:
+                await self._index.follow(filed.entered.seq, IN_FORCE_WITHIN_S)
+            except IndexAway:
+                if filed.must_follow:
+                    raise
+                return  # the sweep releases it
+            await self._confirm([filed.report])
         self._released()
 
-    async def decide(self, parsed: Parsed, heard: Heard) -> Decided:
-        """Say what is to be done about a report."""
-        if isinstance(parsed, Nonsense):
-            return Decided("nonsense", Outcome.NONSENSE)
-        if isinstance(parsed, TextOnly):
-            return Decided("needs_info", Outcome.ASK_NUMBER, text=parsed.text)
-        assert isinstance(parsed, Report | NumberOnly)  # noqa: S101 - orders were taken out before
-        text = parsed.text if isinstance(parsed, Report) else ""
-        source = parsed.source
-        if is_never_block(source.normalised, self._never_block, self._country_code):
-            return Decided("never_block", Outcome.NEVER_BLOCK, source=source.normalised, text=text)
-        match = await self.match(parsed, heard)
-        if source.kind is Named.SIGNATURE and match.kind is Kind.NONE:
-            return Decided("needs_info", Outcome.ASK_NUMBER, text=text)
-        return self._decided(match, text, completes=isinstance(parsed, NumberOnly))
-
-    async def match(self, parsed: Report | NumberOnly, heard: Heard) -> Match:
-        """Find whom a report names, by the registry and by what was forwarded."""
-        owners = await self._owners()
-        now = self._office.clock()
-        at = now if heard.at is None else max(heard.at, now - WINDOW)
-        reported = Reported(
-            written=parsed.source.written,
-            at=at,
-            by="signature" if parsed.source.kind is Named.SIGNATURE else "source",
-            number_only=isinstance(parsed, NumberOnly),
+    async def _confirm(self, reports: Sequence[int], *, is_told: bool = True) -> None:
+        await self._office.writer.write(
+            lambda transaction: confirm(transaction, reports, is_told=is_told)
         )
-        match = decide(owners, (), reported, now)
-        if match.kind is Kind.COMPANY:
-            return match
-        forwards = await asyncio.to_thread(self._forwards, heard.reporter, at - WINDOW)
-        return decide(owners, forwards, reported, now)
-
-    def _decided(self, match: Match, text: str, *, completes: bool) -> Decided:
-        state, reply = _OUTCOMES[match.kind]
-        handset = subscriber(match.source, self._country_code)
-        return Decided(
-            state,
-            reply,
-            company=match.company,
-            sources=match.blocked_sources,
-            source=None if match.is_subscriber else match.source,
-            source_customer=handset if match.is_subscriber else None,
-            text=text,
-            completes=completes,
-            match_kind=match.kind.value,
-            evidence=json.dumps(match.evidence, sort_keys=True),
-        )
-
-
-SHORT_MOST: Final = 6
-"""Digits of a short code: no customer has one, and machines answer machines."""
-_OUTCOMES: Final = {
-    Kind.COMPANY: ("blocked", Outcome.BLOCKED),
-    Kind.SOURCE: ("to_decide", Outcome.SOURCE_ONLY),
-    Kind.SEVERAL: ("to_decide", Outcome.SOURCE_ONLY),
-    Kind.REFERRED: ("referred", Outcome.REFERRED),
-    Kind.NONE: ("unmatched", Outcome.UNMATCHED),
-}
+        self._released()

@@ -5,21 +5,19 @@ cannot be sent any more and the SMSC brings it again. So those of a broken conne
 """
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
 from smsfilter import log
 from smsfilter.deskmetrics import CentreMetrics, Outcome
+from smsfilter.reports.failures import Failures
 from smsfilter.reports.sms import TEMPORARY, Delivered
 from smsfilter.smpp.const import ESME_ROK, ESME_RX_T_APPN
 
 COUNT_MOST: Final = 256
 """Messages: they are committed in groups, and hardly an SMSC has a larger window."""
 OCTETS_MOST: Final = 4 << 20
-SAID_EVERY_S: Final = 1.0
-"""A line about messages that could not be taken, at most."""
 
 Take = Callable[[Delivered], Awaitable[int]]
 """Takes a message, and gives the command_status to answer with."""
@@ -34,8 +32,7 @@ class InProgress:
         self._tasks: set[asyncio.Task[None]] = set()
         self._octets = 0
         self.count = 0
-        self._failures = 0  # not said yet
-        self._said_at = float("-inf")
+        self._failures = Failures()
 
     def admit(self, message: Delivered) -> bool:
         """Let a message in, to be started next; False where there is no room for it."""
@@ -71,7 +68,8 @@ class InProgress:
             outcome = _outcome(status)
         except Exception as error:
             status, outcome = ESME_RX_T_APPN, Outcome.FAILED
-            self._failed(error)
+            if said := self._failures.said(error):
+                log.get().error("centre_failed", **said)
         finally:
             self.count -= 1
             self._octets -= _weight(message)
@@ -79,21 +77,6 @@ class InProgress:
             outcome = Outcome.UNSENT
         self._metrics.deliveries[outcome] += 1
         self._metrics.answer_seconds.observe(monotonic() - began)
-
-    def _failed(self, error: Exception) -> None:
-        """Say what kind of error and where; its text may hold what a customer wrote."""
-        self._failures += 1
-        now = monotonic()
-        if now - self._said_at < SAID_EVERY_S:
-            return
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        log.get().error(
-            "centre_failed",
-            error=type(error).__name__,
-            where=f"{last.filename}:{last.lineno}, in {last.name}",
-            also=self._failures - 1,
-        )
-        self._failures, self._said_at = 0, now
 
 
 def _weight(message: Delivered) -> int:

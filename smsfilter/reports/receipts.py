@@ -8,9 +8,9 @@ whose id is nobody's belongs to the only SMS to that handset that has none yet, 
 
 import contextlib
 import re
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, or_, select, update
 
 from smsfilter.ledger.actor import system
 from smsfilter.reports.sms import Delivered
@@ -22,8 +22,9 @@ KNOWN_FOR_US: Final = 7 * 24 * 3600 * 1_000_000
 """How old an SMS may be that a receipt is for."""
 _BY: Final = system("receipts")
 _FIELD: Final = re.compile(rb"(?i)\b(id|stat|err):([^\s]{1,64})")
-_RECEIPT: Final = 0x04
 _TYPE: Final = 0x3C  # SMPP v3.4 §5.2.12
+_RECEIPTS: Final = (0x04, 0x20)
+"""Of the SMSC: a delivery receipt, and one on the way. 0x08 and 0x10 a handset has sent."""
 _FINAL: Final = {
     "DELIVRD": "delivered",
     "EXPIRED": "undelivered",
@@ -35,7 +36,7 @@ _FINAL: Final = {
 
 def is_receipt(message: Delivered) -> bool:
     """Whether it is about one of our SMS, and not a customer's message."""
-    return message.esm_class & _TYPE == _RECEIPT or TAG_RECEIPTED_MESSAGE_ID in message.tlvs
+    return message.esm_class & _TYPE in _RECEIPTS or TAG_RECEIPTED_MESSAGE_ID in message.tlvs
 
 
 def spelled(message_id: bytes) -> str:
@@ -43,13 +44,32 @@ def spelled(message_id: bytes) -> str:
     return message_id.decode("latin-1").strip("\0 ")
 
 
-def take(transaction: Transaction, message: Delivered, customer: str | None) -> bool:
-    """Store a receipt, and say what it means for its SMS; False where it is nobody's."""
-    said = {name.lower(): value for name, value in _FIELD.findall(message.octets)}
-    named = message.tlvs.get(TAG_RECEIPTED_MESSAGE_ID) or said.get(b"id") or b""
-    message_id = spelled(named)
+def take(
+    transaction: Transaction, message: Delivered, customer: str | None, *, anybody: bool = False
+) -> bool:
+    """Store a receipt, and say what it means for its SMS; False where it is nobody's, so far.
+
+    `customer` is whom it comes from, None where no SMS was ever sent to that number; `anybody`:
+    the number cannot be read, so that only the id counts.
+    """
+    said: dict[bytes, bytes] = {}
+    for name, value in _FIELD.findall(message.octets):
+        said.setdefault(name.lower(), value)  # the text of the SMS stands behind the fields
+    message_id = spelled(message.tlvs.get(TAG_RECEIPTED_MESSAGE_ID) or said.get(b"id") or b"")
     stat = said.get(b"stat", b"").decode("latin-1").upper()
-    sms = _sms_of(transaction, message_id, customer)
+    known = transaction.connection.execute(
+        select(receipt.c.sms_out).where(
+            receipt.c.message_id == message_id,
+            receipt.c.stat == stat,
+            receipt.c.customer == customer,
+            receipt.c.at > transaction.now - KNOWN_FOR_US,
+        )
+    ).first()
+    if known is not None:  # the SMSC has brought it again
+        return known.sms_out is not None
+    sms = None
+    if customer is not None or anybody:
+        sms = _named(transaction, message_id, customer) or _only(transaction, customer)
     transaction.connection.execute(
         insert(receipt).values(
             message_id=message_id,
@@ -72,24 +92,38 @@ def take(transaction: Transaction, message: Delivered, customer: str | None) -> 
     return sms is not None
 
 
-def claim(transaction: Transaction, sms: int, message_id: str) -> None:
-    """An SMS has its id: take the receipt that came before it, if one did."""
-    found = transaction.connection.execute(
-        select(receipt.c.id, receipt.c.stat)
+def claim(transaction: Transaction, sms: int, customer: str, message_id: str) -> None:
+    """An SMS has its id: take the receipts that came before it, if any did."""
+    early = transaction.connection.execute(
+        select(receipt.c.id, receipt.c.message_id, receipt.c.stat)
         .where(
-            receipt.c.message_id.in_(_spellings(message_id)),
+            receipt.c.customer == customer,
             receipt.c.sms_out.is_(None),
             receipt.c.at > transaction.now - KNOWN_FOR_US,
         )
         .order_by(receipt.c.id)
-        .limit(1)
-    ).first()
-    if found is None or not message_id:
-        return
-    transaction.connection.execute(
-        update(receipt).where(receipt.c.id == found.id).values(sms_out=sms)
-    )
-    _apply(transaction, sms, found.stat)
+    ).all()
+    for each in early:
+        if likeness(each.message_id, message_id) is not None:
+            transaction.connection.execute(
+                update(receipt).where(receipt.c.id == each.id).values(sms_out=sms)
+            )
+            _apply(transaction, sms, each.stat)
+
+
+def likeness(one: str, other: str) -> int | None:
+    """How alike two spellings of an id are, 0 the most; None where they are two ids."""
+    if not one or not other:
+        return None
+    if one == other:
+        return 0
+    if one.lstrip("0").lower() == other.lstrip("0").lower():
+        return 1
+    for decimal, hexadecimal in ((one, other), (other, one)):
+        with contextlib.suppress(ValueError):
+            if int(decimal) == int(hexadecimal, 16):
+                return 2
+    return None
 
 
 def _apply(transaction: Transaction, sms: int, stat: str) -> None:
@@ -100,37 +134,44 @@ def _apply(transaction: Transaction, sms: int, stat: str) -> None:
         )
 
 
-def _sms_of(transaction: Transaction, message_id: str, customer: str | None) -> int | None:
-    since = transaction.now - KNOWN_FOR_US
-    connection = transaction.connection
-    found: Any = None
-    if message_id:
-        found = connection.scalar(
-            select(sms_out.c.id)
-            .where(sms_out.c.message_id.in_(_spellings(message_id)), sms_out.c.sent_at > since)
-            .order_by(sms_out.c.id.desc())
-            .limit(1)
+def _named(transaction: Transaction, message_id: str, customer: str | None) -> int | None:
+    """The SMS with this id, the likest one; never one to another handset."""
+    query = select(sms_out.c.id, sms_out.c.message_id).where(
+        sms_out.c.message_id.is_not(None), sms_out.c.sent_at > transaction.now - KNOWN_FOR_US
+    )
+    if customer is None:
+        query = query.where(sms_out.c.message_id == message_id)
+    else:
+        query = query.where(sms_out.c.customer == customer)
+    found: list[tuple[int, int]] = []
+    for row in transaction.connection.execute(query):
+        alike = likeness(message_id, row.message_id)
+        if alike is not None:
+            found.append((alike, -row.id))
+    return -min(found)[1] if found else None
+
+
+def _only(transaction: Transaction, customer: str | None) -> int | None:
+    """The SMS to a handset that is without a receipt, where there is but one.
+
+    One that is being sent will get its id in a moment: then none can be told apart.
+    """
+    if customer is None:
+        return None
+    open_ones = transaction.connection.execute(
+        select(sms_out.c.id, sms_out.c.state)
+        .where(
+            sms_out.c.customer == customer,
+            or_(
+                sms_out.c.state == "sending",
+                and_(
+                    sms_out.c.state.in_(("sent", "unknown")),
+                    sms_out.c.created_at > transaction.now - KNOWN_FOR_US,
+                ),
+            ),
         )
-    if found is None and customer is not None:
-        waiting = connection.scalars(
-            select(sms_out.c.id)
-            .where(
-                sms_out.c.customer == customer,
-                sms_out.c.state == "sent",
-                sms_out.c.sent_at > since,
-            )
-            .limit(2)
-        ).all()
-        found = waiting[0] if len(waiting) == 1 else None
-    return None if found is None else int(found)
-
-
-def _spellings(message_id: str) -> list[str]:
-    """The id as it is, without leading zeros, and as the same number to another base."""
-    found = {message_id, message_id.lstrip("0"), message_id.lower(), message_id.upper()}
-    with contextlib.suppress(ValueError):
-        found.add(str(int(message_id, 16)))
-    with contextlib.suppress(ValueError):
-        number = int(message_id)
-        found |= {f"{number:x}", f"{number:X}", f"{number:08x}", f"{number:08X}"}
-    return sorted(found - {""})
+        .limit(2)
+    ).all()
+    if len(open_ones) != 1 or open_ones[0].state == "sending":
+        return None
+    return int(open_ones[0].id)

@@ -1,17 +1,22 @@
 """What a customer orders about an earlier report: take it back, or have it looked at again.
 
 Only whoever reported can do so: the number of a report is no secret. A withdrawal ends every block
-of the case, whatever it was turned into since.
+of the case, whatever it was turned into since. Neither waits for the index: the SMSC is told
+ESME_ROK once the order is durable, and the customer once it is in force.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Table, select, update
+from sqlalchemy import Row, Table, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk import blocks
 from smsfilter.ledger.actor import by_sms
-from smsfilter.reports.filing import Decided, Filed, Filing, Heard
+from smsfilter.reports import answers
+from smsfilter.reports.cases import ORDERS, target_of
+from smsfilter.reports.filing import Filing
+from smsfilter.reports.heard import Decided, Filed, Heard
 from smsfilter.reports.replies import Outcome
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.writer import Transaction
@@ -19,54 +24,52 @@ from smsfilter.store.writer import Transaction
 
 def withdraw(filing: Filing, transaction: Transaction, heard: Heard, number: int | None) -> Filed:
     """Take a report back: its blocks end, and the same text is a new report from now on."""
-    known = filing.copy(transaction, heard)
+    customer = filing.customer(transaction, heard)
+    known = filing.redelivered(transaction, customer, heard)
     if known is not None:
         return known
-    meant = _meant(filing, transaction, heard, number)
+    meant = _meant(transaction, customer, number)
     if meant is None:
-        return filing.file(transaction, heard, Decided("withdrawal", Outcome.UNKNOWN_ID))
-    by = heard.by or by_sms(meant.customer)
+        return filing.new(transaction, customer, heard, Decided("withdrawal", Outcome.UNKNOWN_ID))
     connection = transaction.connection
-    ended = connection.scalars(
-        select(block.c.id).where(block.c.case_id == meant.case_id, block.c.ended_at.is_(None))
-    ).all()
+    ended = _blocks(transaction, meant)
+    by = heard.by or by_sms(customer)
     for each in ended:
         blocks.end(transaction, each, by.name, "withdrawn")
     reports = connection.scalars(
         update(report)
-        .where(report.c.case_id == meant.case_id)
-        .values(state="withdrawn")
+        .where(report.c.case_id == meant.case_id, report.c.state.not_in(ORDERS))
+        .values(state="withdrawn", counted=False)
         .returning(report.c.id)
     ).all()
+    answers.take_back(transaction, reports)
     connection.execute(
         update(case_file)
         .where(case_file.c.id == meant.case_id)
         .values(state="withdrawn", closed_at=transaction.now)
     )
-    touches: list[tuple[Table, Any]] = [
-        *((block, each) for each in ended),
-        *((report, each) for each in reports),
-        (case_file, meant.case_id),
-    ]
-    return filing.ordered(
+    return _kept(
+        filing,
         transaction,
         heard,
         Decided("withdrawal", Outcome.WITHDRAWN),
         action="report withdrawn",
         about=meant,
-        touches=touches,
+        waits=bool(ended),
+        touches=[*((block, each) for each in ended), *((report, each) for each in reports)],
         detail={"blocks": list(ended), "reports": sorted(reports)},
     )
 
 
 def appeal(filing: Filing, transaction: Transaction, heard: Heard, number: int | None) -> Filed:
     """Have somebody else look at a case again; a closed one is open once more."""
-    known = filing.copy(transaction, heard)
+    customer = filing.customer(transaction, heard)
+    known = filing.redelivered(transaction, customer, heard)
     if known is not None:
         return known
-    meant = _meant(filing, transaction, heard, number)
+    meant = _meant(transaction, customer, number)
     if meant is None:
-        return filing.file(transaction, heard, Decided("appeal", Outcome.UNKNOWN_ID))
+        return filing.new(transaction, customer, heard, Decided("appeal", Outcome.UNKNOWN_ID))
     nested = transaction.connection.begin_nested()
     try:
         transaction.connection.execute(
@@ -77,23 +80,84 @@ def appeal(filing: Filing, transaction: Transaction, heard: Heard, number: int |
         nested.commit()
     except IntegrityError:  # a newer case of the same pair is open, and is looked at anyhow
         nested.rollback()
-    return filing.ordered(
+    return _kept(
+        filing,
         transaction,
         heard,
-        Decided("appeal", Outcome.APPEAL),
+        Decided("appeal", Outcome.APPEAL, text=heard.text),
         action="report appealed",
         about=meant,
-        touches=[(case_file, meant.case_id)],
+        waits=False,
+        touches=[],
         detail={},
     )
 
 
-def _meant(
-    filing: Filing, transaction: Transaction, heard: Heard, number: int | None
-) -> Row[Any] | None:
+def _meant(transaction: Transaction, customer: str, number: int | None) -> Row[Any] | None:
     """The report that is meant, if it is this customer's; without a number the latest one."""
-    customer = filing.customer(transaction, heard)
-    query = select(report).where(report.c.customer == customer, report.c.case_id.is_not(None))
+    query = select(report).where(
+        report.c.customer == customer,
+        report.c.case_id.is_not(None),
+        report.c.state.not_in(ORDERS),
+    )
     if number is not None:
         query = query.where(report.c.id == number)
     return transaction.connection.execute(query.order_by(report.c.id.desc()).limit(1)).first()
+
+
+def _blocks(transaction: Transaction, meant: Row[Any]) -> Sequence[int]:
+    """The live blocks of a case: those that it has put, and any other of whom it is about."""
+    target = target_of(transaction, meant.case_id)
+    return transaction.connection.scalars(
+        select(block.c.id).where(
+            block.c.customer == meant.customer,
+            block.c.ended_at.is_(None),
+            or_(block.c.case_id == meant.case_id, block.c.target == target),
+        )
+    ).all()
+
+
+def _kept(
+    filing: Filing,
+    transaction: Transaction,
+    heard: Heard,
+    decided: Decided,
+    *,
+    action: str,
+    about: Row[Any],
+    waits: bool,
+    touches: list[tuple[Table, Any]],
+    detail: dict[str, Any],
+) -> Filed:
+    """Write an order down; where it `waits`, its answer is released once the index has followed."""
+    customer: str = about.customer
+    new = filing.rows.insert(transaction, customer, heard, decided)
+    done_at = None if waits else transaction.now
+    transaction.connection.execute(
+        update(report)
+        .where(report.c.id == new)
+        .values(case_id=about.case_id, confirmed_at=done_at, told_at=transaction.now)
+    )
+    is_told = filing.answer(
+        transaction, new, customer, decided.reply, number=about.id, release=not waits
+    )
+    entered = transaction.enter(
+        action,
+        heard.by or by_sms(customer),
+        object=f"report:{about.id}",
+        case_id=str(about.case_id),
+        customer_id=customer,
+        detail={"message": new, **detail, "reply": decided.reply.value if is_told else None},
+        touches=[(report, new), (case_file, about.case_id), *touches],
+    )
+    return Filed(
+        report=new,
+        customer=customer,
+        state=decided.state,
+        target=None,
+        is_copy=False,
+        must_follow=False,
+        was_blocked=False,
+        is_confirmed=not waits,
+        entered=entered,
+    )

@@ -1,7 +1,7 @@
 """The report centre in the desk: its bind, the intake, the outbox, and what they are asked for."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -15,17 +15,21 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.owners import Owners, registry_seq
 from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
+from smsfilter.reports.failures import Failures
 from smsfilter.reports.filing import Filed, Filing
 from smsfilter.reports.intake import Intake
 from smsfilter.reports.outbox import Outbox
 from smsfilter.reports.replies import load_replies
 from smsfilter.reports.routes import routes
 from smsfilter.reports.sms import Delivered
+from smsfilter.reports.triage import Triage
+from smsfilter.reports.unmatched import Unmatched
 from smsfilter.store.projection import IndexAway, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.writer import Transaction
 
 SWEEP_S: Final = 5.0
+UNMATCHED_S: Final = 60.0
 
 
 class ReportRoom:
@@ -43,29 +47,44 @@ class ReportRoom:
         self._filing = filing = Filing(
             office.vault, load_replies(desk.replies), office.policy.country_code
         )
+        triage = Triage(
+            self._known_owners,
+            Evidence(office).forwards,
+            desk.unblockable(),
+            office.policy.country_code,
+            office.clock,
+        )
         self.centre = Centre(desk.report_centre, self._take, centre_metrics)
         self.outbox = Outbox(office, self.centre, desk.report_centre.window, metrics)
         self.intake = Intake(
             office,
             filing,
-            owners=self._known_owners,
+            triage,
             index=projection,
-            forwards=Evidence(office).forwards,
             suspect=_open_incident,
             released=self.outbox.wake,
             metrics=metrics,
         )
+        self.unmatched = Unmatched(office, triage, self.intake, self._known_owners)
+        self._failures = Failures()
         self._tasks: list[asyncio.Task[None]] = []
         self.routes: Sequence[Route] = routes(office, filing, self.intake)
 
     async def start(self) -> None:
         """Bind, and take up what was left."""
-        for work in (self.centre.run(), self.outbox.run(), self._sweep()):
+        for work in (
+            self.centre.run(),
+            self.outbox.run(),
+            self._keep(self.intake.sweep, SWEEP_S),
+            self._keep(self.unmatched.look, UNMATCHED_S),
+        ):
             self._tasks.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
-        """Finish what is under way at the SMSC, then end."""
+        """Finish what is under way at the SMSC, write down what became of it, then end."""
+        self.outbox.end()
         await self.centre.stop()
+        await self.outbox.ended()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -83,13 +102,17 @@ class ReportRoom:
     async def _take(self, message: Delivered) -> int:
         return await self.intake.take(message)
 
-    async def _sweep(self) -> None:
+    async def _keep(self, work: Callable[[], Awaitable[object]], pause_s: float) -> None:
+        """Do something again and again, until cancelled."""
         while True:
             try:
-                await self.intake.sweep()
+                await work()
             except (RecordsAway, RecordsError, IndexAway) as error:
                 log.get().warning("reports_wait", error=str(error))
-            await asyncio.sleep(SWEEP_S)
+            except Exception as error:  # whatever it is, it must not be the last time
+                if said := self._failures.said(error):
+                    log.get().error("report_failed", **said)
+            await asyncio.sleep(pause_s)
 
     async def _known_owners(self) -> Owners:
         """Whose sources are whose, as the records have it now."""

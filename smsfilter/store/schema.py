@@ -146,7 +146,8 @@ report = Table(
     Column("fingerprint", Text, nullable=False, index=True),  # keyed
     Column("copies", Integer, nullable=False),
     Column("received_at", BigInteger, nullable=False, index=True),
-    Column("confirmed_at", BigInteger),  # when the SMSC was first told ESME_ROK
+    Column("confirmed_at", BigInteger),  # when what it asked for was in force, and said so
+    Column("told_at", BigInteger),  # when the SMSC was first told ESME_ROK
     Column("reported_norm", Text),  # a service source or header
     Column("reported_customer", Text, ForeignKey("customer.id")),  # where it is a handset's
     Column("raw_enc", LargeBinary),
@@ -160,6 +161,12 @@ report = Table(
     Column("changed_seq", BigInteger, nullable=False),
     CheckConstraint("channel IN ('sms', 'phone', 'import')", name="channel"),
     Index("report_state_id_ix", "state", "id"),
+    Index(
+        "report_unconfirmed_ix",
+        "id",
+        sqlite_where=text("confirmed_at IS NULL"),
+        postgresql_where=text("confirmed_at IS NULL"),
+    ),
 )
 
 block = Table(
@@ -189,7 +196,7 @@ sms_out = Table(
     Column("report", BigInteger, ForeignKey("report.id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("n", Integer, nullable=False),
-    Column("customer", Text, ForeignKey("customer.id"), nullable=False),
+    Column("customer", Text, ForeignKey("customer.id"), nullable=False, index=True),
     Column("text_enc", LargeBinary, nullable=False),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -210,7 +217,7 @@ receipt = Table(
     Column("at", BigInteger, nullable=False),
     Column("stat", Text, nullable=False),
     Column("err", Text),
-    Column("customer", Text, ForeignKey("customer.id")),
+    Column("customer", Text, ForeignKey("customer.id"), index=True),
     Column("sms_out", BigInteger, ForeignKey("sms_out.id"), index=True),
 )
 

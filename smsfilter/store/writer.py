@@ -127,6 +127,8 @@ class Writer:
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
         self._held = ExitStack()
+        self._gate = threading.Lock()
+        self._is_open = True
         self.head = 0
         """The seq of the last row committed."""
         self.unsigned = 0
@@ -150,7 +152,9 @@ class Writer:
 
     def stop(self) -> None:
         """Write what waits, then end. What comes later fails with RecordsAway."""
-        self._jobs.put(None)
+        with self._gate:
+            self._is_open = False
+            self._jobs.put(None)
         if self._thread.ident is not None:
             self._thread.join()
         if self._connection is not None:
@@ -166,7 +170,11 @@ class Writer:
         another desk has taken them, and what `work` raised: nothing is left behind then.
         """
         future: Future[T] = Future()
-        self._jobs.put(_Job(work, future))
+        with self._gate:
+            if self._is_open:
+                self._jobs.put(_Job(work, future))
+            else:
+                future.set_exception(RecordsAway("the desk is stopping"))
         return future
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
@@ -191,10 +199,6 @@ class Writer:
             ending = job is None
             if jobs:
                 self._commit(jobs)
-        while not self._jobs.empty():
-            left = self._jobs.get()
-            if left is not None and left.future.set_running_or_notify_cancel():
-                left.future.set_exception(RecordsAway("the desk is stopping"))
 
     def _commit(self, jobs: list[_Job[Any]]) -> None:
         texts: list[str] = []

@@ -294,3 +294,15 @@ def test_a_desk_that_lost_the_lock_does_not_write(postgres):
     writer.stop()
     records.close()
     other.close()
+
+
+def test_what_comes_after_the_stop_fails_at_once(records):
+    writer = Writer(records, Clock())
+    writer.start()
+    before = writer.submit(add("before"))
+    writer.stop()
+    after = writer.submit(add("after"))
+    assert before.result() == "before"
+    with pytest.raises(RecordsAway, match="stopping"):
+        after.result(timeout=5)
+    assert seqs(records) == {"before": 1}

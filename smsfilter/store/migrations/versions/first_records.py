@@ -253,6 +253,7 @@ def upgrade() -> None:
         sa.Column("copies", sa.Integer(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("confirmed_at", sa.BigInteger(), nullable=True),
+        sa.Column("told_at", sa.BigInteger(), nullable=True),
         sa.Column("reported_norm", sa.Text(), nullable=True),
         sa.Column("reported_customer", sa.Text(), nullable=True),
         sa.Column("raw_enc", sa.LargeBinary(), nullable=True),
@@ -277,6 +278,14 @@ def upgrade() -> None:
     op.create_index(op.f("report_fingerprint_ix"), "report", ["fingerprint"], unique=False)
     op.create_index(op.f("report_received_at_ix"), "report", ["received_at"], unique=False)
     op.create_index("report_state_id_ix", "report", ["state", "id"], unique=False)
+    op.create_index(
+        "report_unconfirmed_ix",
+        "report",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("confirmed_at IS NULL"),
+        postgresql_where=sa.text("confirmed_at IS NULL"),
+    )
     op.create_table(
         "block",
         sa.Column(
@@ -338,6 +347,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("sms_out_pk")),
         sa.UniqueConstraint("report", "kind", "n", name=op.f("sms_out_report_kind_n_uq")),
     )
+    op.create_index(op.f("sms_out_customer_ix"), "sms_out", ["customer"], unique=False)
     op.create_index(op.f("sms_out_message_id_ix"), "sms_out", ["message_id"], unique=False)
     op.create_index("sms_out_state_next_at_ix", "sms_out", ["state", "next_at"], unique=False)
     op.create_table(
@@ -359,6 +369,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("receipt_pk")),
     )
     op.create_index(op.f("receipt_message_id_ix"), "receipt", ["message_id"], unique=False)
+    op.create_index(op.f("receipt_customer_ix"), "receipt", ["customer"], unique=False)
     op.create_index(op.f("receipt_sms_out_ix"), "receipt", ["sms_out"], unique=False)
     op.create_table(
         "incident",

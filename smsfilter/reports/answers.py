@@ -1,0 +1,153 @@
+"""Answers to customers: written with what they tell of, released once that is in force."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from smsfilter.desk.vault import Vault
+from smsfilter.ledger.actor import system
+from smsfilter.reports import ids
+from smsfilter.reports.replies import Outcome, Replies
+from smsfilter.store.schema import report, sms_out
+from smsfilter.store.writer import Transaction
+
+DAY_US: Final = 24 * 3600 * 1_000_000
+PER_DAY: Final = {
+    Outcome.NONSENSE: 3,
+    Outcome.UNKNOWN_ID: 3,
+    Outcome.ASK_NUMBER: 20,
+    Outcome.NEVER_BLOCK: 20,
+    Outcome.REPEATED: 20,
+    Outcome.APPEAL: 20,
+}
+"""Answers to one customer in 24 h that any message can provoke: else two machines that answer
+each other would do so for ever."""
+
+
+class Answers:
+    """Writes what customers are answered."""
+
+    def __init__(self, vault: Vault, replies: Replies) -> None:
+        self._vault = vault
+        self.replies = replies
+
+    def give(
+        self,
+        transaction: Transaction,
+        report_id: int,
+        customer: str,
+        reply: Outcome,
+        *,
+        number: int | None = None,
+        result: str = "",
+        release: bool,
+    ) -> bool:
+        """Have a reply to a report sent; one that is not released waits for `confirm`.
+
+        `number` is the report whose number the customer is told; the same one by default. False:
+        nothing is sent, as enough of this kind was answered today.
+        """
+        if _had_enough(transaction, customer, reply):
+            return False
+        text = self.replies.text(reply, id=ids.spell(number or report_id), result=result)
+        new: int = transaction.connection.execute(
+            insert(sms_out)
+            .values(
+                report=report_id,
+                kind=reply.value,
+                n=1 + _count(transaction, report_id, reply),
+                customer=customer,
+                text_enc=b"",
+                state="queued" if release else "held",
+                attempts=0,
+                maybe_twice=False,
+                created_at=transaction.now,
+                next_at=transaction.now if release else None,
+            )
+            .returning(sms_out.c.id)
+        ).scalar_one()
+        transaction.connection.execute(
+            update(sms_out)
+            .where(sms_out.c.id == new)
+            .values(text_enc=self._vault.close(text.encode(), "sms_out", "text_enc", new))
+        )
+        return True
+
+
+def confirm(transaction: Transaction, reports: Sequence[int], *, is_told: bool = True) -> int:
+    """What reports asked for is in force: release their answers. Those done before are left out.
+
+    `is_told`: whoever brought them is told so now; else they bring them again.
+    """
+    now = transaction.now
+    fresh = transaction.connection.scalars(
+        update(report)
+        .where(report.c.id.in_(reports), report.c.confirmed_at.is_(None))
+        .values(
+            confirmed_at=now,
+            told_at=func.coalesce(report.c.told_at, now) if is_told else report.c.told_at,
+        )
+        .returning(report.c.id)
+    ).all()
+    if is_told and len(fresh) < len(reports):
+        transaction.connection.execute(
+            update(report)
+            .where(report.c.id.in_(reports), report.c.told_at.is_(None))
+            .values(told_at=now)
+        )
+    if not fresh:
+        return 0
+    transaction.connection.execute(
+        update(sms_out)
+        .where(sms_out.c.report.in_(fresh), sms_out.c.state == "held")
+        .values(state="queued", next_at=now)
+    )
+    transaction.enter("reports confirmed", system("intake"), detail={"reports": sorted(fresh)})
+    return len(fresh)
+
+
+def unconfirmed(connection: Connection, before: int, most: int) -> list[int]:
+    """Return the oldest reports, received before then (µs), that were never confirmed."""
+    query = (
+        select(report.c.id)
+        .where(report.c.confirmed_at.is_(None), report.c.received_at < before)
+        .order_by(report.c.id)
+        .limit(most)
+    )
+    return list(connection.scalars(query))
+
+
+def take_back(transaction: Transaction, reports: Sequence[int]) -> None:
+    """What reports asked for is no longer wanted: answers that were not released are not sent."""
+    transaction.connection.execute(
+        update(sms_out)
+        .where(sms_out.c.report.in_(reports), sms_out.c.state == "held")
+        .values(state="taken_back")
+    )
+
+
+def _had_enough(transaction: Transaction, customer: str, reply: Outcome) -> bool:
+    most = PER_DAY.get(reply)
+    if most is None:
+        return False
+    count = transaction.connection.scalar(
+        select(func.count())
+        .select_from(sms_out)
+        .where(
+            sms_out.c.customer == customer,
+            sms_out.c.kind == reply.value,
+            sms_out.c.created_at > transaction.now - DAY_US,
+        )
+    )
+    return (count or 0) >= most
+
+
+def _count(transaction: Transaction, report_id: int, reply: Outcome) -> int:
+    """How many such replies there are to a report."""
+    query = (
+        select(func.count())
+        .select_from(sms_out)
+        .where(sms_out.c.report == report_id, sms_out.c.kind == reply.value)
+    )
+    return transaction.connection.scalar(query) or 0

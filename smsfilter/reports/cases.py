@@ -1,0 +1,119 @@
+"""Cases: what is being done about one sender for one customer, open once at a time.
+
+A case is about a company (`acme`), about a source (`source:…`), or about nobody yet. It follows
+its blocks: where a source was blocked and its company is known by now, a report on the company
+still belongs to the case of the source.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import func, insert, select, update
+
+from smsfilter.reports.answers import DAY_US
+from smsfilter.store.schema import block, case_file, report
+from smsfilter.store.writer import Transaction
+
+ANSWER_WITHIN_US: Final = 2 * DAY_US
+ORDERS: Final = ("withdrawal", "appeal")
+"""States of messages that are about a report and none themselves."""
+WITHOUT_CASE: Final = ("nonsense", "never_block", *ORDERS)
+"""What is answered at once and needs nobody."""
+
+
+def take(
+    transaction: Transaction,
+    customer: str,
+    state: str,
+    about: Sequence[str],
+    own: int | None = None,
+) -> tuple[int, bool]:
+    """Return the case for a report, and whether it was open before for the same sender.
+
+    `about` is whom the report names, what is to be blocked first; `own` a case that it has already
+    while nobody was known: that one is taken, or merged into the one that is open.
+    """
+    known = _open(transaction, customer, about)
+    if known is not None and known != own:
+        if own is not None:
+            _merge(transaction, own, known)
+        return known, True
+    if own is not None:
+        point(transaction, own, state, about)
+        return own, False
+    new: int = transaction.connection.execute(
+        insert(case_file)
+        .values(
+            customer=customer,
+            target=about[0] if about else None,
+            state=state,
+            opened_at=transaction.now,
+            due_at=transaction.now + ANSWER_WITHIN_US,
+            changed_seq=0,
+        )
+        .returning(case_file.c.id)
+    ).scalar_one()
+    return new, False
+
+
+def point(transaction: Transaction, case: int, state: str, about: Sequence[str]) -> None:
+    """More is known about a case: whom it is about, and what was done."""
+    transaction.connection.execute(
+        update(case_file)
+        .where(case_file.c.id == case)
+        .values(state=state, target=about[0] if about else None)
+    )
+
+
+def first_report(transaction: Transaction, case: int) -> int | None:
+    """Return the report that opened a case: its number is the one that the customer knows."""
+    found: int | None = transaction.connection.scalar(
+        select(func.min(report.c.id)).where(report.c.case_id == case, report.c.state.not_in(ORDERS))
+    )
+    return found
+
+
+def target_of(transaction: Transaction, case: int | None) -> str | None:
+    """Return whom a case is about."""
+    if case is None:
+        return None
+    found: str | None = transaction.connection.scalar(
+        select(case_file.c.target).where(case_file.c.id == case)
+    )
+    return found
+
+
+def _open(transaction: Transaction, customer: str, about: Sequence[str]) -> int | None:
+    """The open case about one of these, or the one whose live block stands for one of them."""
+    for each in about:
+        known: int | None = transaction.connection.scalar(
+            select(case_file.c.id).where(
+                case_file.c.customer == customer,
+                case_file.c.target == each,
+                case_file.c.closed_at.is_(None),
+            )
+        )
+        if known is None:
+            known = transaction.connection.scalar(
+                select(case_file.c.id)
+                .join(block, block.c.case_id == case_file.c.id)
+                .where(
+                    block.c.customer == customer,
+                    block.c.target == each,
+                    block.c.ended_at.is_(None),
+                    case_file.c.closed_at.is_(None),
+                )
+            )
+        if known is not None:
+            return known
+    return None
+
+
+def _merge(transaction: Transaction, case: int, into: int) -> None:
+    connection = transaction.connection
+    connection.execute(update(report).where(report.c.case_id == case).values(case_id=into))
+    connection.execute(
+        update(case_file)
+        .where(case_file.c.id == case)
+        .values(state="joined", outcome="joined", closed_at=transaction.now)
+    )
