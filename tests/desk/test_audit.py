@@ -200,7 +200,7 @@ async def test_a_reader_that_goes_away_costs_nothing(served):
 
     await served.office.writer.write(many)
     reader, writer = await asyncio.open_unix_connection(str(served.desk.state / "desk.sock"))
-    writer.write(b"GET /ledger/export HTTP/1.1\r\nHost: desk\r\n\r\n")
+    writer.write(b"GET /v1/ledger/export HTTP/1.1\r\nHost: desk\r\n\r\n")
     await reader.readexactly(1000)
     writer.transport.abort()
     assert served.verify(await served.export()).status == "ok"
