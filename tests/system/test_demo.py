@@ -175,9 +175,10 @@ async def test_the_demo_in_plain_lines(demo: Demo) -> None:
         r"^ok +Acme to 138\*{4}8000: 3 roads closed +\d+ sent after .*, 0 arr", out, re.M
     )
     assert re.search(r"^ok +each text to .* +2 sent, 2 taken, 2 answers", out, re.M)
+    assert re.search(r"^ok +the proxy's records prove the block +.*: PROVEN:", out, re.M)
     assert re.search(r"^ok +the exported ledger verifies +ok: every record in the file", out, re.M)
     assert re.search(r"^ok +with one byte changed it does not +bad: seq \d+: edited", out, re.M)
-    assert len(re.findall("^ok ", out, re.M)) == 10
+    assert len(re.findall("^ok ", out, re.M)) == 11
     assert "account=" in demo.lines[-1]
     assert "reason=blocked_by_report" in demo.lines[-1]
 

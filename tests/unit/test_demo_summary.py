@@ -181,18 +181,21 @@ def test_what_becomes_of_the_texts(reports: Reports, found: list[bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("whole", "edited", "found"),
+    ("block", "whole", "edited", "found"),
     [
-        pytest.param(0, 1, [True, True], id="all is well"),
-        pytest.param(3, 1, [False, True], id="it cannot be proven"),
-        pytest.param(0, 0, [True, False], id="the edit is not found"),
-        pytest.param(0, 2, [True, False], id="the edited copy cannot be read"),
+        pytest.param(0, 0, 1, [True, True, True], id="all is well"),
+        pytest.param(1, 0, 1, [False, True, True], id="one was forwarded"),
+        pytest.param(3, 0, 1, [False, True, True], id="the block cannot be proven"),
+        pytest.param(0, 3, 1, [True, False, True], id="the ledger cannot be proven"),
+        pytest.param(0, 0, 0, [True, True, False], id="the edit is not found"),
+        pytest.param(0, 0, 2, [True, True, False], id="the edited copy cannot be read"),
     ],
 )
-def test_what_the_verifier_says(whole: int, edited: int, found: list[bool]) -> None:
-    promises = proven(Checked(whole, "ok: every record"), Checked(edited, "bad: seq 3: edited"))
+def test_what_is_proven(block: int, whole: int, edited: int, found: list[bool]) -> None:
+    words = ["PROVEN: nothing", "ok: every record", "bad: seq 3: edited"]
+    promises = proven(*map(Checked, (block, whole, edited), words))
     assert held(promises) == found
-    assert [promise.evidence for promise in promises] == ["ok: every record", "bad: seq 3: edited"]
+    assert [promise.evidence for promise in promises] == words
 
 
 def test_further_promises_count_like_the_others() -> None:

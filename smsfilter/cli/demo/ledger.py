@@ -1,10 +1,9 @@
-"""The end of the demo for an auditor: the ledger, exported and verified; and a copy, altered.
+"""The demo for an auditor: the block, proven; the ledger, exported and verified; a copy, altered.
 
 All of it by the commands that an auditor has, which know nothing of the demo.
 """
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from smsfilter.cli.demo.program import command, succeed
@@ -13,8 +12,15 @@ from smsfilter.cli.demo.summary import Checked
 if TYPE_CHECKING:
     from smsfilter.cli.demo.site import Site
 
+BLOCK: Final = "1"
+"""The id of the only block that there is."""
 ENTERED: Final = b"report taken"
 """What the altered record is about."""
+
+
+async def prove(site: "Site") -> Checked:
+    """What the desk can prove of the block by what the proxy has put on record."""
+    return await _checked("block", "proof", BLOCK, "-c", str(site.config_file))
 
 
 async def check(site: "Site", word: bytes) -> tuple[Checked, Checked]:
@@ -28,7 +34,9 @@ async def check(site: "Site", word: bytes) -> tuple[Checked, Checked]:
     await succeed("audit", "export", str(whole), "-c", str(site.config_file))
     edited.write_bytes(altered(whole.read_bytes(), word))
     key = site.state_dir / "keys" / "ledger.pub"
-    first, second = await asyncio.gather(*(_verified(f, key, witness) for f in (whole, edited)))
+    options = ("--key", str(key), "--witness", str(witness))
+    verdicts = (_checked("audit", "verify", str(file), *options) for file in (whole, edited))
+    first, second = await asyncio.gather(*verdicts)
     return first, second
 
 
@@ -38,7 +46,6 @@ def altered(export: bytes, word: bytes) -> bytes:
     return export[:at] + b"x" + export[at + 1 :]
 
 
-async def _verified(file: Path, key: Path, witness: Path) -> Checked:
-    options = ("--key", str(key), "--witness", str(witness))
-    done = await command("audit", "verify", str(file), *options)
+async def _checked(*words: str) -> Checked:
+    done = await command(*words)
     return Checked(done.status, (done.out or done.err).partition("\n")[0])

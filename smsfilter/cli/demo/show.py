@@ -12,8 +12,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from rich.console import Console
 
@@ -23,6 +23,7 @@ from smsfilter.cli.demo.program import DemoError, Event
 from smsfilter.cli.demo.senders import ACCUSED, COMPANIES, REPORTER, ROADS
 from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival, Brought
 from smsfilter.cli.demo.summary import (
+    Checked,
     Line,
     Phase,
     Reports,
@@ -38,6 +39,8 @@ from smsfilter.smpp.const import ESME_ROK, STATUS_NAMES
 
 if TYPE_CHECKING:
     from smsfilter.cli.demo.site import Site
+
+T = TypeVar("T")
 
 REPORT_AT: Final = 0.4
 """The part of the time after which the customer reports."""
@@ -94,6 +97,7 @@ class Course:
         self._began = time.monotonic()
         self._report, self._end = seconds * REPORT_AT, seconds
         self._in_force_s = 0.0
+        self._proof = Checked(1, "not asked for")
         site.arrived, site.refused = self._arrived, self._refused
 
     async def run(self) -> Summary:
@@ -108,7 +112,7 @@ class Course:
                 self._view.close()
         taken = self._site.smsc.taken
         reports = Reports(self._handset.texts, taken, self._handset.answers, self._in_force_s)
-        further = (*answered(reports), *proven(whole, edited))
+        further = (*answered(reports), *proven(self._proof, whole, edited))
         return summarise(self._lines(), self._tally.strays, further)
 
     async def _send(self) -> None:
@@ -124,6 +128,7 @@ class Course:
             self._in_force_s = brought.seconds
             self._moment.phase = Phase.AFTER
             await self._until(self._end * TAKE_BACK_AT, Phase.AFTER)
+            self._proof = await self._meanwhile(ledger.prove(self._site))
             self._moment.phase = Phase.TAKING_BACK
             await self._until(0, Phase.TAKING_BACK, 1)  # all before it has had its answer
             await self._taken(self._handset.take_back())
@@ -146,6 +151,15 @@ class Course:
             if self._now() >= (due if is_enough else late):
                 return
             await asyncio.sleep(REFRESH_S)
+
+    async def _meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let them send while something else is done."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(work)
+            while not task.done():
+                self._look()
+                await asyncio.sleep(REFRESH_S)
+        return task.result()
 
     async def _taken(self, texting: Awaitable[Brought]) -> Brought:
         """Wait until the short code has taken a text. Raises DemoError where it does not."""

@@ -158,9 +158,10 @@ def answered(reports: Reports) -> tuple[Promise, ...]:
     )
 
 
-def proven(whole: Checked, edited: Checked) -> tuple[Promise, ...]:
-    """Judge what the verifier says of the exported ledger, and of a copy with one byte changed."""
+def proven(block: Checked, whole: Checked, edited: Checked) -> tuple[Promise, ...]:
+    """Judge what is said of the block, of the ledger, and of a copy with one byte changed."""
     return (
+        Promise("the proxy's records prove the block", block.status == 0, block.words),
         Promise("the exported ledger verifies", whole.status == 0, whole.words),
         Promise("with one byte changed it does not", edited.status == 1, edited.words),
     )
