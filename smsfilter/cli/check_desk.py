@@ -5,6 +5,7 @@ not see is said, and is no error.
 """
 
 import contextlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,33 @@ def cautions(loaded: "Loaded") -> Iterator[Caution]:
         names = ", ".join(path.name for path in missing)
         cure = f"smsfilter desk init -c {loaded.config_file.file}"
         yield place, f"the desk has no keys yet ({names}): {cure}"
+    yield from _proxies(loaded)
+
+
+def _proxies(loaded: "Loaded") -> Iterator[Caution]:
+    """Name the listed proxies whose decision records cannot be read.
+
+    The one beside the desk makes folder and key at its first start.
+    """
+    desk = loaded.config.desk
+    if desk is None or desk.decisions is None:
+        return
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    from smsfilter.desk.evidence import STAMP, proxies  # noqa: PLC0415
+    from smsfilter.store import keyfiles  # noqa: PLC0415
+
+    place = loaded.config_file.place(("desk", "decisions"))
+    for one in proxies(loaded.config, ZoneInfo(loaded.policy.timezone)):
+        said = f"nothing is proven without the records of {one.name}"
+        try:
+            keyfiles.read(one.key)
+        except keyfiles.KeyFileError as error:
+            yield place, f"{said}: {error}"
+        if not os.path.isdir(one.path):
+            yield place, f"{said}: {one.path} is no folder that this user may read"
+        elif one.is_copy and not os.path.exists(one.path / STAMP):
+            yield place, f"{said}: {one.path / STAMP} does not say when they were copied"
 
 
 def _keys(state_dir: Path) -> Iterator[tuple[Path, int | None]]:

@@ -43,29 +43,35 @@ _NAMED_MOST: Final = 20
 """Messages that a row of the ledger names."""
 
 
-def opened(transaction: Transaction, report_id: int, customer: str, target: str) -> bool:
+def opened(
+    transaction: Transaction,
+    report_id: int,
+    customer: str,
+    target: str,
+    said_at: int | None = None,
+) -> bool:
     """Open an incident: the report is on a pair that was blocked before. False where it is none.
 
-    A block of the same group commit is not yet in force: two reports that came together are none.
+    `said_at` (µs) is when the customer said it, where that was before it was entered. A block of
+    the same group commit is not yet in force: two reports that came together are none.
     """
     connection = transaction.connection
     block_id = blocks.live(transaction, customer, target)
     if block_id is None:
         return False
-    seq: int = connection.execute(
-        select(block.c.changed_seq).where(block.c.id == block_id)
-    ).scalar_one()
+    found = connection.execute(select(block).where(block.c.id == block_id)).one()
     lately = select(incident.c.id).where(
         incident.c.report == report_id, incident.c.opened_at > transaction.now - REDELIVERED
     )
-    if seq == 0 or connection.scalar(lately) is not None:
+    is_older = said_at is not None and said_at <= found.created_at
+    if found.changed_seq == 0 or is_older or connection.scalar(lately) is not None:
         return False
     case = connection.scalar(select(report.c.case_id).where(report.c.id == report_id))
     connection.execute(
         insert(incident).values(
             report=report_id,
             block=block_id,
-            block_seq=seq,
+            block_seq=found.changed_seq,
             case_id=case,
             opened_at=transaction.now,
             next_at=transaction.now,

@@ -46,7 +46,7 @@ class Index(Protocol):
         """Return once everything up to this row of the ledger is in force; IndexAway."""
 
 
-Suspect = Callable[[Transaction, Filed], None]
+Suspect = Callable[[Transaction, Filed, Heard], None]
 """Told, in its transaction, of a report on a pair that was blocked before."""
 
 
@@ -184,15 +184,13 @@ class Intake:
             decided = await self.decide(parsed, heard)
 
             def work(transaction: Transaction) -> Filed:
-                return self._suspected(transaction, self._filing.file(transaction, heard, decided))
+                filed = self._filing.file(transaction, heard, decided)
+                if filed.was_blocked:
+                    self._suspect(transaction, filed, heard)
+                return filed
 
         filed = await self._office.writer.write(work)
         self._metrics.filed["copy" if filed.is_copy else filed.state] += 1
-        return filed
-
-    def _suspected(self, transaction: Transaction, filed: Filed) -> Filed:
-        if filed.was_blocked:
-            self._suspect(transaction, filed)
         return filed
 
     async def match(self, report_id: int, decided: Decided) -> bool:

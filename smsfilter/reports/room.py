@@ -16,7 +16,8 @@ from smsfilter.desk.owners import Owners, registry_seq
 from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
 from smsfilter.reports.failures import Failures
-from smsfilter.reports.filing import Filed, Filing
+from smsfilter.reports.filing import Filing
+from smsfilter.reports.heard import Filed, Heard
 from smsfilter.reports.intake import Intake
 from smsfilter.reports.outbox import Outbox
 from smsfilter.reports.replies import load_replies
@@ -142,6 +143,6 @@ def _figures(projection: Projection) -> IndexFigures:
     )
 
 
-def _open_incident(transaction: Transaction, filed: Filed) -> None:
+def _open_incident(transaction: Transaction, filed: Filed, heard: Heard) -> None:
     if filed.target is not None:
-        incidents.opened(transaction, filed.report, filed.customer, filed.target)
+        incidents.opened(transaction, filed.report, filed.customer, filed.target, heard.at)

@@ -239,6 +239,17 @@ def test_each_report_accounts_for_one_message(desk: Desk) -> None:
     assert desk.decide() == []
 
 
+def test_what_a_customer_said_before_the_block_is_no_incident(desk: Desk) -> None:
+    new = desk.reported()
+
+    def work(transaction: Transaction, said_at: int) -> bool:
+        row = transaction.connection.execute(select(report)).one()
+        return incidents.opened(transaction, new, row.customer, "acme", said_at)
+
+    assert not desk.do(work, START)
+    assert desk.do(work, START + 1)
+
+
 def test_two_reports_that_came_together_are_no_incident(desk: Desk) -> None:
     gate = threading.Event()
     held = desk.office.writer.submit(lambda _transaction: gate.wait(10))

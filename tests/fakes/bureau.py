@@ -150,7 +150,7 @@ class Bureau:
             filing,
             triage,
             index=self.index or self.fake_index,
-            suspect=lambda _, filed: self.suspected.append(filed),
+            suspect=lambda _, filed, _heard: self.suspected.append(filed),
             released=self._released,
             metrics=self.metrics,
         )

@@ -21,7 +21,7 @@ from smsfilter.decisions.manifest import NOT_IN_YET, Expected
 from smsfilter.decisions.proof import Result
 from smsfilter.decisions.shelf import SEGMENTS
 from smsfilter.decisions.tokens import Tokens
-from smsfilter.store import closing, segments, shelves
+from smsfilter.store import closing, decisions, segments, shelves
 from smsfilter.store.decisions import Folder, Records, open_segment
 from smsfilter.store.segments import InUseError, SegmentFile
 
@@ -413,6 +413,27 @@ def test_a_shelf_says_which_segments_have_a_customer(tmp_path: Path) -> None:
     proof = found.prove(TO, ["acme"], [], changed_seq=9, created_at=2 * SECOND)
     assert proof.result is Result.PROVEN
     assert len(proof.before) == 3
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_a_look_up_opens_what_has_the_customer_and_what_is_on_no_shelf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what its time depends on, however many there are."""
+    shelved(tmp_path)
+    shelves.fill(tmp_path)
+    found, opened = records(tmp_path), []
+
+    def counting(path: Path, read_at: int) -> decisions.Segment:
+        opened.append(int(path.stem))
+        return open_segment(path, read_at)
+
+    monkeypatch.setattr(decisions, "open_segment", counting)
+    found.of(TO)
+    assert opened == [3, 53, 103, SEGMENTS + 1, SEGMENTS + 2]
+    opened.clear()
+    found.of(TO, since=129 * SECOND)
+    assert opened == [SEGMENTS + 1, SEGMENTS + 2], "the shelf ends before that"
 
 
 @pytest.mark.usefixtures("quick_disk")

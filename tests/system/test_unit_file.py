@@ -10,10 +10,12 @@ import pytest
 
 from smsfilter.config import Limits, Timeouts
 from smsfilter.desk.door import GRACE_S
+from smsfilter.desk.evidence import STAMP
 from smsfilter.desk.service import STUCK_S
 
 UNITS = Path(__file__).parents[2] / "systemd"
 PROXY, DESK = UNITS / "smsfilter-proxy.service", UNITS / "smsfilter-desk.service"
+SYNC = UNITS / "smsfilter-decisions-sync@.service"
 both = pytest.mark.parametrize("unit_file", [PROXY, DESK], ids=lambda path: path.stem)
 PROGRAM = "/opt/smsfilter/bin/smsfilter"
 
@@ -80,3 +82,29 @@ def test_the_desk_shares_user_and_folder_with_the_proxy():
         assert proxy[name] == desk[name], name
     assert int(desk["WatchdogSec"]) > STUCK_S
     assert int(desk["TimeoutStopSec"]) > 2 * GRACE_S
+
+
+def test_systemd_accepts_the_copying_of_records(tmp_path):
+    program = tmp_path / "rsync"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / SYNC.name.replace("@", "@proxy2")
+    unit.write_text(SYNC.read_text().replace("/usr/bin/rsync", str(program)))
+    timer = tmp_path / unit.name.replace(".service", ".timer")
+    timer.write_text(SYNC.with_suffix(".timer").read_text())
+    found = analyze("verify", str(unit), str(timer))
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    found = analyze("security", "--offline=true", "--threshold=20", str(unit))
+    assert found.returncode == 0, found.stdout.splitlines()[-1]
+
+
+def test_the_copy_is_the_desks_and_stamped_only_when_it_is_whole():
+    desk, sync = service(DESK), service(SYNC)
+    for name in ("DynamicUser", "User", "UMask"):
+        assert desk[name] == sync[name], name
+    begun, whole = (sync[name].split() for name in ("ExecStartPre", "ExecStartPost"))
+    assert begun[-1] == whole[-2]
+    assert whole[-1].endswith(f"/{STAMP}")
+    assert not sync["ExecStart"].startswith("-"), "a failure must not be stamped"
+    for name in (STAMP, "copying", "lock", "closing.lock"):
+        assert f"--exclude=/{name} " in sync["ExecStart"]

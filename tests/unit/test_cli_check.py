@@ -10,6 +10,7 @@ from smsfilter.cli.main import main
 from smsfilter.config import load
 from smsfilter.desk import keys
 from smsfilter.rules.verdict import ANSWERS, Kind, Reason
+from smsfilter.store import keyfiles
 
 CONFIG = """
 proxy: {listen: ["0.0.0.0:2775"], smsc: ["127.0.0.1:2776"], limits: {sessions: 8}}
@@ -100,6 +101,35 @@ def test_the_keys_of_the_desk(files: Path, capsys: pytest.CaptureFixture[str]) -
     leaked.chmod(0o640)
     assert check(files) == 1
     assert f"others may read it (mode 0640): chmod 600 {leaked}" in capsys.readouterr().err
+
+
+def test_the_records_of_proxies_at_the_desk(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    centre = "{smsc: '127.0.0.1:2777', system_id: centre}"
+    listed = "[{proxy: p1, path: state/decisions}, {proxy: p2, path: copy}]"
+    (files / "smsfilter.yaml").write_text(
+        f"{CONFIG}state_dir: state\ndesk: {{report_centre: {centre}, decisions: {listed}}}\n"
+    )
+    (files / "replies.yaml").write_text("blocked: Thank you, {id}\n")
+    keys.make(files / "state")
+    (files / "copy").mkdir()
+    assert check(files) == 0
+    said = capsys.readouterr().err
+    folder = files / "state" / "decisions"
+    for why in (
+        f"records of p1: {files}/state/keys/decisions.key: No such file",
+        f"records of p1: {folder} is no folder",
+        f"records of p2: {files}/state/keys/decisions/p2.key: No such file",
+        f"records of p2: {files}/copy/copied does not say when",
+    ):
+        assert why in said
+    folder.mkdir()
+    (files / "copy" / "copied").touch()
+    for name in ("decisions.key", "decisions/p2.key"):
+        keyfiles.make(files / "state" / "keys" / name)
+    assert check(files) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_bad_files(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

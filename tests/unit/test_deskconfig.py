@@ -1,5 +1,6 @@
 """The sections of the desk: defaults, what they refuse, and files that only the desk needs."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,34 @@ def test_the_least_that_a_desk_has_to_say(tmp_path: Path) -> None:
     assert (centre.address, centre.address_ton, centre.address_npi) == ("10086999", 0, 1)
     assert centre.password() == b""
     assert config.desk.unblockable() == {"110", "119", "120", "122", "10086999"}
+
+
+def test_the_records_of_proxies(tmp_path: Path) -> None:
+    listed = "[{proxy: p1, path: d}, {proxy: p2, path: /e, key: k, since: 2026-12-01}]"
+    text = DESK.replace("desk: {", f"desk: {{decisions: {listed}, ") % ""
+    config = load_config(written(tmp_path, text), {})
+
+    assert config.desk is not None
+    assert config.desk.decisions is not None
+    first, second = config.desk.decisions
+    assert (first.path, first.key, first.since) == (tmp_path / "d", None, None)
+    assert (second.path, second.key) == (Path("/e"), tmp_path / "k")
+    assert second.since == date(2026, 12, 1)
+
+
+@pytest.mark.parametrize(
+    ("listed", "problem"),
+    [
+        ("[{proxy: p1, path: a}, {proxy: p1, path: b}]", "proxy p1 is there twice"),
+        ("[{proxy: p1, path: a}, {proxy: p2, path: a}]", "path a is there twice"),
+        ("[{proxy: 'a b', path: a}]", "does not fit"),
+        ("[{proxy: p1, path: a, since: soon}]", "date"),
+    ],
+)
+def test_records_of_proxies_that_are_refused(tmp_path: Path, listed: str, problem: str) -> None:
+    text = DESK.replace("desk: {", f"desk: {{decisions: {listed}, ") % ""
+    (found,) = said(written(tmp_path, text))
+    assert problem in found
 
 
 def test_the_short_code_is_never_blocked(tmp_path: Path) -> None:
