@@ -104,9 +104,11 @@ def _show(proof: dict[str, Any]) -> None:
         if count:
             rows = [_row(one) for one in proof[name]]
             table.show(("time", "proxy", "record", "source", "verdict", "reason"), rows, "")
-    for one in proof["summed"]:
-        first, last = local_time(one["first"]), local_time(one["last"])
-        print(f"  and {one['count']} refused by {one['proxy']}, {first} to {last}: the sum is left")
+        for one in proof["summed"] if name == "refused" else ():
+            first, last = local_time(one["first"]), local_time(one["last"])
+            print(
+                f"  and {one['count']} by {one['proxy']}, {first} to {last}: only the sum is left"
+            )
     print(f"\nmissing: {proof['counts']['gaps'] or 'nothing'}")
     for gap in proof["gaps"]:
         since, until = local_time(gap["since"]), local_time(gap["until"])
