@@ -7,7 +7,7 @@ and lists what `touched` gives, so that the projection puts it into the index.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Table, exists, insert, literal, select, update
+from sqlalchemy import BigInteger, Table, bindparam, exists, insert, literal, select, update
 
 from smsfilter.desk.vault import Vault
 from smsfilter.rules.numbers import subscriber
@@ -17,6 +17,12 @@ from smsfilter.store.writer import Transaction
 SOURCE: Final = "source:"
 SUBSCRIBER: Final = "source:#"
 """Before a customer's id: the source is a person's number."""
+_LIVE: Final = select(block.c.id).where(
+    block.c.customer == bindparam("of"),
+    block.c.target == bindparam("against"),
+    block.c.ended_at.is_(None),
+)
+_NEW: Final = insert(block).returning(block.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +53,16 @@ def put(
     known = live(transaction, customer_id, target)
     if known is not None:
         return Put(known, customer_id, target, is_new=False)
-    new: int = transaction.connection.execute(
-        insert(block)
-        .values(
-            customer=customer_id,
-            target=target,
-            report=report,
-            case_id=case_id,
-            reason=reason,
-            created_at=transaction.now,
-            changed_seq=0,
-        )
-        .returning(block.c.id)
-    ).scalar_one()
+    written = {
+        "customer": customer_id,
+        "target": target,
+        "report": report,
+        "case_id": case_id,
+        "reason": reason,
+        "created_at": transaction.now,
+        "changed_seq": 0,
+    }
+    new: int = transaction.connection.execute(_NEW, written).scalar_one()
     return Put(new, customer_id, target, is_new=True)
 
 
@@ -75,11 +78,7 @@ def end(transaction: Transaction, block_id: int, by: str, reason: str) -> bool:
 
 def live(transaction: Transaction, customer_id: str, target: str) -> int | None:
     """Return the id of the live block of a pair, None where there is none."""
-    found: int | None = transaction.connection.scalar(
-        select(block.c.id).where(
-            block.c.customer == customer_id, block.c.target == target, block.c.ended_at.is_(None)
-        )
-    )
+    found: int | None = transaction.connection.scalar(_LIVE, {"of": customer_id, "against": target})
     return found
 
 

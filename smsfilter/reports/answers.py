@@ -1,9 +1,9 @@
 """Answers to customers: written with what they tell of, released once that is in force."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, func, insert, select, update
 
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import system
@@ -24,6 +24,29 @@ PER_DAY: Final = {
 """Answers to one customer in 24 h that any message can provoke: else two machines that answer
 each other would do so for ever."""
 
+_NEW: Final = insert(sms_out).returning(sms_out.c.id)
+_SEAL: Final = (
+    update(sms_out).where(sms_out.c.id == bindparam("row")).values(text_enc=bindparam("sealed"))
+)
+
+_SOME: Final[BindParameter[Any]] = bindparam("some", expanding=True)
+_CONFIRM: Final = (
+    update(report)
+    .where(report.c.id.in_(_SOME), report.c.confirmed_at.is_(None))
+    .values(confirmed_at=bindparam("at"))
+    .returning(report.c.id)
+)
+_TOLD: Final = (
+    update(report)
+    .where(report.c.id.in_(_SOME), report.c.told_at.is_(None))
+    .values(told_at=bindparam("at"))
+)
+_RELEASE: Final = (
+    update(sms_out)
+    .where(sms_out.c.report.in_(_SOME), sms_out.c.state == "held")
+    .values(state="queued", next_at=bindparam("at"))
+)
+
 
 class Answers:
     """Writes what customers are answered."""
@@ -42,36 +65,32 @@ class Answers:
         number: int | None = None,
         result: str = "",
         release: bool,
+        is_first: bool = False,
     ) -> bool:
         """Have a reply to a report sent; one that is not released waits for `confirm`.
 
-        `number` is the report whose number the customer is told; the same one by default. False:
-        nothing is sent, as enough of this kind was answered today.
+        `number` is the report whose number the customer is told, the same one by default;
+        `is_first`: nothing was said of it before. False: nothing is sent, as enough of this kind
+        was answered today.
         """
         if _had_enough(transaction, customer, reply):
             return False
         text = self.replies.text(reply, id=ids.spell(number or report_id), result=result)
-        new: int = transaction.connection.execute(
-            insert(sms_out)
-            .values(
-                report=report_id,
-                kind=reply.value,
-                n=1 + _count(transaction, report_id, reply),
-                customer=customer,
-                text_enc=b"",
-                state="queued" if release else "held",
-                attempts=0,
-                maybe_twice=False,
-                created_at=transaction.now,
-                next_at=transaction.now if release else None,
-            )
-            .returning(sms_out.c.id)
-        ).scalar_one()
-        transaction.connection.execute(
-            update(sms_out)
-            .where(sms_out.c.id == new)
-            .values(text_enc=self._vault.close(text.encode(), "sms_out", "text_enc", new))
-        )
+        written = {
+            "report": report_id,
+            "kind": reply.value,
+            "n": 1 if is_first else 1 + _count(transaction, report_id, reply),
+            "customer": customer,
+            "text_enc": b"",
+            "state": "queued" if release else "held",
+            "attempts": 0,
+            "maybe_twice": False,
+            "created_at": transaction.now,
+            "next_at": transaction.now if release else None,
+        }
+        new: int = transaction.connection.execute(_NEW, written).scalar_one()
+        sealed = self._vault.close(text.encode(), "sms_out", "text_enc", new)
+        transaction.connection.execute(_SEAL, {"row": new, "sealed": sealed})
         return True
 
 
@@ -81,28 +100,13 @@ def confirm(transaction: Transaction, reports: Sequence[int], *, is_told: bool =
     `is_told`: whoever brought them is told so now; else they bring them again.
     """
     now = transaction.now
-    fresh = transaction.connection.scalars(
-        update(report)
-        .where(report.c.id.in_(reports), report.c.confirmed_at.is_(None))
-        .values(
-            confirmed_at=now,
-            told_at=func.coalesce(report.c.told_at, now) if is_told else report.c.told_at,
-        )
-        .returning(report.c.id)
-    ).all()
-    if is_told and len(fresh) < len(reports):
-        transaction.connection.execute(
-            update(report)
-            .where(report.c.id.in_(reports), report.c.told_at.is_(None))
-            .values(told_at=now)
-        )
+    some = {"some": reports, "at": now}
+    fresh = transaction.connection.scalars(_CONFIRM, some).all()
+    if is_told:
+        transaction.connection.execute(_TOLD, some)
     if not fresh:
         return 0
-    transaction.connection.execute(
-        update(sms_out)
-        .where(sms_out.c.report.in_(fresh), sms_out.c.state == "held")
-        .values(state="queued", next_at=now)
-    )
+    transaction.connection.execute(_RELEASE, {"some": fresh, "at": now})
     transaction.enter("reports confirmed", system("intake"), detail={"reports": sorted(fresh)})
     return len(fresh)
 

@@ -8,7 +8,7 @@ still belongs to the case of the source.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
@@ -19,6 +19,14 @@ ORDERS: Final = ("withdrawal", "appeal")
 """States of messages that are about a report and none themselves."""
 WITHOUT_CASE: Final = ("nonsense", "never_block", *ORDERS)
 """What is answered at once and needs nobody."""
+
+_OPEN: Final = select(case_file.c.id, case_file.c.target).where(
+    case_file.c.customer == bindparam("of"), case_file.c.closed_at.is_(None)
+)
+_BLOCKED: Final = select(block.c.target, block.c.case_id).where(
+    block.c.customer == bindparam("of"), block.c.ended_at.is_(None)
+)
+_NEW: Final = insert(case_file).returning(case_file.c.id)
 
 
 def take(
@@ -41,18 +49,15 @@ def take(
     if own is not None:
         point(transaction, own, state, about)
         return own, False
-    new: int = transaction.connection.execute(
-        insert(case_file)
-        .values(
-            customer=customer,
-            target=about[0] if about else None,
-            state=state,
-            opened_at=transaction.now,
-            due_at=transaction.now + ANSWER_WITHIN_US,
-            changed_seq=0,
-        )
-        .returning(case_file.c.id)
-    ).scalar_one()
+    opened = {
+        "customer": customer,
+        "target": about[0] if about else None,
+        "state": state,
+        "opened_at": transaction.now,
+        "due_at": transaction.now + ANSWER_WITHIN_US,
+        "changed_seq": 0,
+    }
+    new: int = transaction.connection.execute(_NEW, opened).scalar_one()
     return new, False
 
 
@@ -85,28 +90,17 @@ def target_of(transaction: Transaction, case: int | None) -> str | None:
 
 def _open(transaction: Transaction, customer: str, about: Sequence[str]) -> int | None:
     """The open case about one of these, or the one whose live block stands for one of them."""
-    for each in about:
-        known: int | None = transaction.connection.scalar(
-            select(case_file.c.id).where(
-                case_file.c.customer == customer,
-                case_file.c.target == each,
-                case_file.c.closed_at.is_(None),
-            )
-        )
-        if known is None:
-            known = transaction.connection.scalar(
-                select(case_file.c.id)
-                .join(block, block.c.case_id == case_file.c.id)
-                .where(
-                    block.c.customer == customer,
-                    block.c.target == each,
-                    block.c.ended_at.is_(None),
-                    case_file.c.closed_at.is_(None),
-                )
-            )
-        if known is not None:
-            return known
-    return None
+    found = transaction.connection.execute(_OPEN, {"of": customer}).all()
+    if not found:
+        return None
+    cases = {row.target: row.id for row in found}
+    blocked = {
+        row.target: row.case_id
+        for row in transaction.connection.execute(_BLOCKED, {"of": customer})
+        if row.case_id in cases.values()
+    }
+    known = (cases.get(each, blocked.get(each)) for each in about)
+    return next((case for case in known if case is not None), None)
 
 
 def _merge(transaction: Transaction, case: int, into: int) -> None:

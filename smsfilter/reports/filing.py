@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Row, Table, select, update
+from sqlalchemy import Row, Table, bindparam, select, update
 
 from smsfilter.desk import blocks
 from smsfilter.desk.vault import Vault
@@ -35,6 +35,23 @@ _SAID_AGAIN: Final = {
     "nonsense": Outcome.NONSENSE,
 }
 """What a customer is told who sends the same once more; REPEATED where there is a case."""
+
+_KNOWN: Final = (
+    select(report)
+    .where(
+        report.c.fingerprint == bindparam("fingerprint"),
+        report.c.customer == bindparam("of"),
+        report.c.received_at > bindparam("since"),
+        report.c.state.not_in(DONE_WITH),
+    )
+    .order_by(report.c.id.desc())
+    .limit(1)
+)
+_DONE: Final = (
+    update(report)
+    .where(report.c.id == bindparam("row"))
+    .values(case_id=bindparam("of"), confirmed_at=bindparam("at"), told_at=bindparam("at"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +124,12 @@ class Filing:
 
     def _known(self, transaction: Transaction, customer: str, heard: Heard) -> Row[Any] | None:
         """The same report within 24 h, unless it is done with."""
-        return transaction.connection.execute(
-            select(report)
-            .where(
-                report.c.fingerprint == self.fingerprint(customer, heard),
-                report.c.customer == customer,
-                report.c.received_at > transaction.now - DAY_US,
-                report.c.state.not_in(DONE_WITH),
-            )
-            .order_by(report.c.id.desc())
-            .limit(1)
-        ).first()
+        asked = {
+            "of": customer,
+            "fingerprint": self.fingerprint(customer, heard),
+            "since": transaction.now - DAY_US,
+        }
+        return transaction.connection.execute(_KNOWN, asked).first()
 
     def _copied(self, transaction: Transaction, known: Row[Any], heard: Heard) -> Filed:
         """The same again: counted as a copy; nothing but an answer comes of what was sent again."""
@@ -174,11 +186,7 @@ class Filing:
         new = self.rows.insert(transaction, customer, heard, replace(decided, text=text))
         acted = self._act(transaction, customer, new, decided, asked and asked.case_id)
         done_at = None if acted.put else transaction.now
-        transaction.connection.execute(
-            update(report)
-            .where(report.c.id == new)
-            .values(case_id=acted.case, confirmed_at=done_at, told_at=done_at)
-        )
+        transaction.connection.execute(_DONE, {"row": new, "of": acted.case, "at": done_at})
         if asked is not None:
             transaction.connection.execute(
                 update(report)
@@ -186,7 +194,13 @@ class Filing:
                 .values(state="joined", case_id=acted.case)
             )
         reply = self._answer(
-            transaction, new, customer, decided, acted, told=new if asked is None else asked.id
+            transaction,
+            new,
+            customer,
+            decided,
+            acted,
+            told=new if asked is None else asked.id,
+            is_first=True,
         )
         entered = transaction.enter(
             "report taken",
@@ -285,13 +299,20 @@ class Filing:
         acted: _Acted,
         *,
         told: int,
+        is_first: bool = False,
     ) -> str | None:
         """Tell the customer what was done, by the number `told`; what kind of answer it is."""
         reply, number = decided.reply, told
         if acted.case is not None and acted.is_merged and not acted.blocks:
             reply, number = Outcome.REPEATED, cases.first_report(transaction, acted.case) or number
         is_told = self.answer(
-            transaction, report_id, customer, reply, number=number, release=not acted.put
+            transaction,
+            report_id,
+            customer,
+            reply,
+            number=number,
+            release=not acted.put,
+            is_first=is_first,
         )
         return reply.value if is_told else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import by_sms
@@ -16,6 +16,22 @@ from smsfilter.store.writer import Transaction
 COUNTED_PER_DAY: Final = 20
 """Reports of one customer in 24 h that count against companies; all others are kept as well."""
 _NAMES_SOMEBODY: Final = ("blocked", "to_decide", "referred", "unmatched")
+
+_NEW: Final = insert(report).returning(report.c.id)
+_SEAL: Final = (
+    update(report)
+    .where(report.c.id == bindparam("row"))
+    .values(raw_enc=bindparam("raw"), text_enc=bindparam("text"))
+)
+_COUNTED: Final = (
+    select(func.count())
+    .select_from(report)
+    .where(
+        report.c.customer == bindparam("of"),
+        report.c.received_at > bindparam("since"),
+        report.c.counted,
+    )
+)
 
 
 class ReportRows:
@@ -36,25 +52,22 @@ class ReportRows:
         source_customer = None
         if decided.source_customer is not None:
             source_customer = self._vault.customer(transaction, decided.source_customer)
-        new: int = transaction.connection.execute(
-            insert(report)
-            .values(
-                channel=heard.channel,
-                customer=customer,
-                fingerprint=self.fingerprint(customer, heard),
-                copies=1,
-                received_at=transaction.now,
-                reported_norm=decided.source,
-                reported_customer=source_customer,
-                complete=heard.complete,
-                counted=decided.state in _NAMES_SOMEBODY and _counts(transaction, customer),
-                state=decided.state,
-                match_kind=decided.match_kind,
-                evidence=decided.evidence,
-                changed_seq=0,
-            )
-            .returning(report.c.id)
-        ).scalar_one()
+        written = {
+            "channel": heard.channel,
+            "customer": customer,
+            "fingerprint": self.fingerprint(customer, heard),
+            "copies": 1,
+            "received_at": transaction.now,
+            "reported_norm": decided.source,
+            "reported_customer": source_customer,
+            "complete": heard.complete,
+            "counted": decided.state in _NAMES_SOMEBODY and _counts(transaction, customer),
+            "state": decided.state,
+            "match_kind": decided.match_kind,
+            "evidence": decided.evidence,
+            "changed_seq": 0,
+        }
+        new: int = transaction.connection.execute(_NEW, written).scalar_one()
         self._write_text(transaction, new, heard.raw, decided.text)
         _join(transaction, heard.parts, new)
         return new
@@ -86,14 +99,12 @@ class ReportRows:
 
     def _write_text(self, transaction: Transaction, report_id: int, raw: bytes, text: str) -> None:
         close = self._vault.close
-        transaction.connection.execute(
-            update(report)
-            .where(report.c.id == report_id)
-            .values(
-                raw_enc=close(raw, "report", "raw_enc", report_id),
-                text_enc=close(text.encode(), "report", "text_enc", report_id),
-            )
-        )
+        sealed = {
+            "row": report_id,
+            "raw": close(raw, "report", "raw_enc", report_id),
+            "text": close(text.encode(), "report", "text_enc", report_id),
+        }
+        transaction.connection.execute(_SEAL, sealed)
 
 
 def _join(transaction: Transaction, parts: Sequence[int], report_id: int) -> None:
@@ -105,15 +116,8 @@ def _join(transaction: Transaction, parts: Sequence[int], report_id: int) -> Non
 
 def _counts(transaction: Transaction, customer: str) -> bool:
     """Whether one more report of this customer counts."""
-    counted = transaction.connection.scalar(
-        select(func.count())
-        .select_from(report)
-        .where(
-            report.c.customer == customer,
-            report.c.received_at > transaction.now - DAY_US,
-            report.c.counted,
-        )
-    )
+    lately = {"of": customer, "since": transaction.now - DAY_US}
+    counted = transaction.connection.scalar(_COUNTED, lately)
     return (counted or 0) < COUNTED_PER_DAY
 
 

@@ -4,20 +4,21 @@ Whoever wants to see a clear number goes through desk/vault, which enters it int
 """
 
 import secrets
+from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from smsfilter.store.schema import customer
 from smsfilter.store.seal import Seal, SealError, place
 
+_FIND: Final = select(customer.c.id).where(
+    customer.c.token.in_(bindparam("tokens", expanding=True)), customer.c.retired_at.is_(None)
+)
+
 
 def find(connection: Connection, seal: Seal, digits: str) -> str | None:
     """Return the id of whoever has this number (E.164 digits) now; None = not known."""
-    found: str | None = connection.scalar(
-        select(customer.c.id).where(
-            customer.c.token.in_(seal.tokens(digits)), customer.c.retired_at.is_(None)
-        )
-    )
+    found: str | None = connection.scalar(_FIND, {"tokens": seal.tokens(digits)})
     return found
 
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, insert, select, update
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -42,6 +43,7 @@ T = TypeVar("T")
 GROUP_MOST: Final = 256
 """Requests in one commit: the first of them waits for the last."""
 _TOUCHED_AT_ONCE: Final = 500
+_SINGLY_MOST: Final = 20
 
 
 @dataclass(slots=True)
@@ -278,8 +280,7 @@ class Writer:
             connection.execute(insert(ledger), rows)
         if checkpoints:
             connection.execute(insert(checkpoint), checkpoints)
-        for entered in entries:
-            _touch(connection, entered)
+        _touch(connection, entries)
         connection.execute(
             update(ledger_head).values(
                 seq=head.seq,
@@ -340,19 +341,33 @@ def _entry(entered: Entered, seq: int) -> Entry:
     )
 
 
-def _touch(connection: Connection, entered: Entered) -> None:
-    by_table: dict[Table, list[Any]] = {}
-    for table, row_id in entered.touches:
-        by_table.setdefault(table, []).append(row_id)
-    for table, ids in by_table.items():
-        statement = (
-            update(table)
-            .where(table.c.id.in_(bindparam("ids", expanding=True)))
-            .values(changed_seq=bindparam("to_seq"))
-        )
-        for at in range(0, len(ids), _TOUCHED_AT_ONCE):
-            some = ids[at : at + _TOUCHED_AT_ONCE]
-            connection.execute(statement, {"ids": some, "to_seq": entered.seq})
+def _touch(connection: Connection, entries: Sequence[Entered]) -> None:
+    """Tell the rows that were touched their seq: few of one act together with those of others."""
+    singly: dict[Table, list[dict[str, Any]]] = {}
+    for entered in entries:
+        by_table: dict[Table, list[Any]] = {}
+        for table, row_id in entered.touches:
+            by_table.setdefault(table, []).append(row_id)
+        for table, ids in by_table.items():
+            if len(ids) <= _SINGLY_MOST:
+                some = singly.setdefault(table, [])
+                some += [{"row": each, "to_seq": entered.seq} for each in ids]
+                continue
+            if before := singly.pop(table, None):  # a row of both gets the later seq
+                connection.execute(_touching(table), before)
+            for at in range(0, len(ids), _TOUCHED_AT_ONCE):
+                part = {"ids": ids[at : at + _TOUCHED_AT_ONCE], "to_seq": entered.seq}
+                connection.execute(_touching(table, at_once=True), part)
+    for table, rows in singly.items():
+        connection.execute(_touching(table), rows)
+
+
+@cache
+def _touching(table: Table, *, at_once: bool = False) -> Update:
+    which = table.c.id == bindparam("row")
+    if at_once:
+        which = table.c.id.in_(bindparam("ids", expanding=True))
+    return update(table).where(which).values(changed_seq=bindparam("to_seq"))
 
 
 def _passing(error: Exception) -> bool:

@@ -306,3 +306,23 @@ def test_what_comes_after_the_stop_fails_at_once(records):
     with pytest.raises(RecordsAway, match="stopping"):
         after.result(timeout=5)
     assert seqs(records) == {"before": 1}
+
+
+def test_a_row_of_two_acts_of_a_group_gets_the_later_seq(writer, records):
+    """Whether few or many rows were touched: what follows the records must not miss one."""
+    names = [f"c{n}" for n in range(50)]
+    for name in names:
+        writer.submit(add(name)).result()
+    gate = threading.Event()
+    held = writer.submit(lambda _transaction: gate.wait(10))
+
+    def touching(some: list[str]):
+        return lambda t: t.enter("touched", BY, touches=[(company, name) for name in some])
+
+    acts = [writer.submit(touching(some)) for some in (names[:1], names, names[:2], names[:1])]
+    gate.set()
+    held.result()
+    seq_of = [act.result().seq for act in acts]
+    with records.reading() as connection:
+        found = dict(connection.execute(select(company.c.id, company.c.changed_seq)).all())
+    assert (found["c0"], found["c1"], found["c2"]) == (seq_of[3], seq_of[2], seq_of[1])
