@@ -1,0 +1,95 @@
+"""A million reports of former years in the records of a desk, by direct SQL.
+
+They are as the desk leaves them when all is done: cases closed, answers delivered, most blocks
+ended. Numbers are sealed with the desk's own keys, as the projection opens those of live blocks.
+The ledger has no rows of them: nothing here is to be verified.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from smsfilter.desk.keys import Keys
+from smsfilter.store.seal import Seal, place
+
+YEAR = 365 * 24 * 3600 * 1_000_000
+LIVE_OF = 20
+"""One block of so many is live."""
+
+_CUSTOMER = "INSERT INTO customer (id, token, number_enc, first_at) VALUES (?, ?, ?, ?)"
+_CASE = (
+    "INSERT INTO case_file (id, customer, target, state, opened_at, due_at, closed_at, changed_seq)"
+    " VALUES (?, ?, ?, 'blocked', ?, ?, ?, 0)"
+)
+_REPORT = (
+    "INSERT INTO report (id, channel, customer, fingerprint, copies, received_at, confirmed_at,"
+    " told_at, reported_norm, raw_enc, text_enc, complete, counted, state, match_kind, evidence,"
+    " case_id, changed_seq) VALUES"
+    " (?, 'sms', ?, ?, 1, ?, ?, ?, ?, ?, ?, 1, 1, 'blocked', 'company', '{}', ?, 0)"
+)
+_BLOCK = (
+    "INSERT INTO block (customer, target, report, case_id, reason, created_at, in_force_at,"
+    " ended_at, changed_seq) VALUES (?, ?, ?, ?, 'report', ?, ?, ?, 0)"
+)
+_SMS = (
+    "INSERT INTO sms_out (report, kind, n, customer, text_enc, state, attempts, maybe_twice,"
+    " created_at, sent_at, message_id)"
+    " VALUES (?, 'blocked', 1, ?, ?, 'delivered', 1, 0, ?, ?, ?)"
+)
+
+
+class _Old(NamedTuple):
+    n: int
+    customer: str
+    at: int
+
+    @property
+    def id(self) -> int:
+        return self.n + 1
+
+    @property
+    def company(self) -> str:
+        return f"company{(self.n + self.n // 250) % 500}"
+
+    @property
+    def source(self) -> str:
+        return f"1065{(self.n + self.n // 250) % 500:04d}"
+
+
+def _customer(seal: Seal, n: int, now: int) -> tuple[str, str, bytes, int]:
+    number, key = f"86137{n:08d}", f"c{n:08d}"
+    sealed = seal.close(number.encode(), place("customer", "number_enc", key))
+    return key, seal.token(number), sealed, now - YEAR
+
+
+def fill(file: Path, state_dir: Path, reports: int, now: int) -> None:
+    """Write so many reports, each with its case, block and answer; `now` is µs UTC."""
+    seal = Keys.read(state_dir).seal
+    text = seal.close(b"former", "x")
+    with sqlite3.connect(file, isolation_level=None) as records:
+        records.execute("PRAGMA synchronous=OFF")
+        records.execute("BEGIN IMMEDIATE")
+        records.executemany(_CUSTOMER, (_customer(seal, n, now) for n in range(reports // 4)))
+        olds = [
+            _Old(n, f"c{n % (reports // 4):08d}", now - YEAR + n * 1_000_000)
+            for n in range(reports)
+        ]
+        records.executemany(_CASE, ((o.id, o.customer, o.company, o.at, o.at, o.at) for o in olds))
+        records.executemany(
+            _REPORT,
+            (
+                (o.id, o.customer, f"{o.n:064x}", o.at, o.at, o.at, o.source, text, text, o.id)
+                for o in olds
+            ),
+        )
+        records.executemany(
+            _BLOCK,
+            (
+                (o.customer, o.company, o.id, o.id, o.at, o.at, None if o.n % LIVE_OF == 0 else now)
+                for o in olds
+            ),
+        )
+        records.executemany(_SMS, ((o.id, o.customer, text, o.at, o.at, f"old{o.n}") for o in olds))
+        records.execute("COMMIT")
+        records.execute("ANALYZE")
+    records.close()

@@ -1,0 +1,107 @@
+"""5,000 reports a minute: all are kept, each once, and kept up with.
+
+Figures are printed. They decide only where the machine is the test's alone (-m slow).
+"""
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+from sqlalchemy import func, select
+
+from smsfilter.smpp.const import ESME_ROK
+from smsfilter.store.schema import block, report, sms_out
+from tests.conftest import MakeDesk
+from tests.fakes.archive import fill
+from tests.fakes.books import pairs
+from tests.fakes.desk import Desk
+from tests.fakes.report_load import Load, registry, source_of
+
+pytestmark = [pytest.mark.redis, pytest.mark.system]
+
+BLOCKED = 0x66
+
+
+async def complete(desk: Desk, load: Load) -> None:
+    """Every report is on the records once, its block in Redis, its answer at the handset."""
+    expected = {
+        (each.number, f"company{each.company}") for each in load.sent if each.company is not None
+    }
+    await desk.site.smsc.changes.until(
+        lambda: len(desk.handsets.received) >= len(load.sent),
+        lambda: f"{len(load.sent)} answers; there are {len(desk.handsets.received)}",
+        timeout_s=120,
+    )
+    assert Counter(map(len, desk.handsets.received.values())) == {1: len(load.sent)}
+    assert expected <= pairs(desk.site.server.client())
+
+    def look(connection):
+        newest = report.c.channel == "sms", report.c.changed_seq > 0
+        kept = connection.execute(
+            select(
+                func.count(), func.count(report.c.confirmed_at), func.sum(report.c.copies)
+            ).where(*newest)
+        ).one()
+        incomplete = connection.scalar(
+            select(func.count()).select_from(report).where(*newest, report.c.complete.is_(False))
+        )
+        live = connection.scalar(
+            select(func.count()).select_from(block).where(block.c.changed_seq > 0)
+        )
+        twice = connection.scalar(
+            select(func.count()).select_from(sms_out).where(sms_out.c.maybe_twice)
+        )
+        return kept, incomplete, live, twice
+
+    kept, incomplete, live, twice = await desk.look(look)
+    assert (kept[0], kept[1]) == (len(load.sent), len(load.sent))
+    assert (incomplete, live, twice) == (0, len(expected), 0)
+
+
+async def in_force_times(desk: Desk, samples: int) -> list[float]:
+    """From a deliver_sm to the first refusal at the proxy, each for another customer."""
+    esme = await desk.site.esme("acc1")
+    times = []
+    for n in range(samples):
+        number = f"86136{n:08d}"
+        assert (await esme.submit(source_of(1), number)).command_status == ESME_ROK
+        began = time.monotonic()
+        desk.handsets[number].send(f"{source_of(1)}*贷款")
+        while (await esme.submit(source_of(1), number)).command_status != BLOCKED:
+            assert time.monotonic() - began < 5, "not in force within 5 s"
+        times.append(time.monotonic() - began)
+    return sorted(times)
+
+
+async def loaded(desk: Desk, seconds: float) -> Load:
+    for n in range(500):
+        desk.site.approve(f"company{n}")
+    load = Load(desk.handsets)
+    await load.run(seconds)
+    print(load.told(), f"CPU of the desk {desk.cpu_s():.1f} s")
+    await complete(desk, load)
+    times = await in_force_times(desk, 20)
+    print(f"in force: p50 {times[10] * 1000:.0f} ms, most {times[-1] * 1000:.0f} ms")
+    return load
+
+
+@pytest.mark.timeout(180)
+async def test_twenty_seconds_of_it(make_desk: MakeDesk):
+    desk = await make_desk(registry=registry())
+    await loaded(desk, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_five_minutes_of_it_on_a_million_reports(make_desk: MakeDesk):
+    desk = await make_desk(registry=registry(), started=False)
+    state = desk.site.directory / "state"
+    began = time.monotonic()
+    await asyncio.to_thread(fill, state / "records.db", state, 1_000_000, time.time_ns() // 1000)
+    print(f"filled in {time.monotonic() - began:.0f} s")
+    await desk.start()
+    await desk.site.start()
+    load = await loaded(desk, 300)
+    assert load.times[-1] <= 2.0, load.told()
+    assert load.backlog <= 50, load.told()
