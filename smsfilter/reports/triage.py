@@ -93,11 +93,16 @@ class Triage:
     ) -> Decided:
         state, reply = _OUTCOMES[match.kind]
         handset = subscriber(reported.written.encode(), self._country_code)
+        sources = tuple(
+            f"+{handset.decode()}" if handset is not None and each == match.source else each
+            for each in match.blocked_sources
+            if not is_never_block(each, self._never_block, self._country_code)
+        )
         return Decided(
             state,
             reply,
             company=match.company,
-            sources=match.blocked_sources,
+            sources=sources,
             source=match.source if handset is None else None,
             source_customer=handset.decode() if handset is not None else None,
             text=text,
