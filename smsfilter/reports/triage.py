@@ -14,8 +14,9 @@ from smsfilter.reports.source import Kind as Named
 from smsfilter.reports.source import is_never_block
 from smsfilter.rules.numbers import subscriber
 
-Forwards = Callable[[str, int], Sequence[Forward] | None]
-"""What was forwarded to a number (E.164 digits) since a time (µs UTC); None where unreadable."""
+Forwards = Callable[[str, int, str], Sequence[Forward] | None]
+"""What was forwarded to a number (E.164 digits) since a time (µs UTC), with one source that may be
+a person's number named; None where unreadable."""
 KnownOwners = Callable[[], Awaitable[Owners]]
 
 _OUTCOMES: Final = {
@@ -85,7 +86,9 @@ class Triage:
         match = decide(owners, (), reported, now)
         if match.kind is Kind.COMPANY:
             return match
-        forwards = await asyncio.to_thread(self._forwards, reporter, reported.at - WINDOW)
+        forwards = await asyncio.to_thread(
+            self._forwards, reporter, reported.at - WINDOW, match.source
+        )
         return decide(owners, forwards, reported, now)
 
     def _decided(
