@@ -213,7 +213,7 @@ class DeskConfig(Section):
         "127.0.0.1:8775", "where /metrics, /livez and /readyz are served; null: nowhere"
     )
     never_block: Annotated[tuple[ServiceNumber, ...], BeforeValidator(listed)] = Field(
-        ("110", "119", "120", "122", "10086999"),
+        ("110", "119", "120", "122", "12110", "12379", "12381", "96110", "10086999"),
         description="numbers that a report never blocks; the short code is always one of them",
     )
     decisions: Annotated[tuple[ProxyRecords, ...], AfterValidator(_once)] | None = Field(

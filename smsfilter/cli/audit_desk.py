@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from smsfilter.cli.newfile import FileError, new_file
+from smsfilter.cli.printable import printable
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _show(args: argparse.Namespace) -> int:
             print(json.dumps(items, ensure_ascii=False))
         else:
             for item in items:
-                print("\n".join(_told(item)))
+                print("\n".join(map(printable, _told(item))))
             if len(items) == args.last:
                 print(f"older ones: --before {items[0]['seq']}", file=sys.stderr)
         return 0

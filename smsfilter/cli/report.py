@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from smsfilter.cli.printable import indented, printable
 from smsfilter.cli.saying import (
     InputError,
     add_list_options,
@@ -325,13 +326,14 @@ def _say_report(said: dict[str, Any]) -> None:
     print(
         f"from {said['customer']} by {said['channel']}, {local_time(said['received_at'])}{copies}"
     )
-    print(f"about {said['source'] or 'nobody that is known'}, company {said['company'] or '–'}")
+    source = printable(said["source"] or "nobody that is known")
+    print(f"about {source}, company {said['company'] or '–'}")
     print(f"case {said['case'] or '–'}, to be answered by {local_time(said['due_at'])}")
     if not said["complete"]:
         print("parts of the message are missing")
     for name in ("text", "note"):
         if said.get(name):
-            print(f"{name}: {said[name]}")
+            print(f"{name}: {indented(said[name])}")
     blocked = [
         (
             each["id"],

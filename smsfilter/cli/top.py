@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from smsfilter.cli.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -184,26 +186,26 @@ def view(
 def _head(status: dict[str, Any], address: tuple[str, int], trouble: str) -> "Iterator[Text]":
     from rich.text import Text  # noqa: PLC0415
 
-    state = _printable(status.get("state", ""))
+    state = printable(status.get("state", ""))
     yield Text.assemble(
         ("smsfilter ", "bold"),
-        (_printable(status.get("version", "")), "bold"),
+        (printable(status.get("version", "")), "bold"),
         f" at {_where(address)}   up {_age(status.get('uptime_s'))}   {state}   ",
         ("ready", "green") if status.get("ready") else ("not ready", "bold red"),
     )
     redis = status.get("redis") or {}
     up = redis.get("state") == "up"
-    line = Text.assemble("redis ", (_printable(redis.get("state", "?")), _colour(up)))
-    line.append(f" {_printable(redis.get('endpoint', ''))}")
+    line = Text.assemble("redis ", (printable(redis.get("state", "?")), _colour(up)))
+    line.append(f" {printable(redis.get('endpoint', ''))}")
     if redis.get("why"):
-        line.append(f" ({_printable(redis['why'])})", "red")
+        line.append(f" ({printable(redis['why'])})", "red")
     line.append("   index ")
     indexed = bool(status.get("index_ready"))
     line.append("ready" if indexed else "not ready", _colour(indexed))
-    line.append(f"   policy {_printable(status.get('policy_version') or '-')}")
+    line.append(f"   policy {printable(status.get('policy_version') or '-')}")
     if status.get("config_stale"):
         line.append(" (the files on disk were refused: see config_rejected in the log)", "bold red")
-    line.append(f"   registry {_printable(status.get('registry_version') or '-')}")
+    line.append(f"   registry {printable(status.get('registry_version') or '-')}")
     yield line
     lag, dropped = status.get("loop_lag_s") or 0.0, status.get("log_dropped") or 0
     line = Text(f"in flight {status.get('in_flight', 0):,}   loop lag {_span(lag)}")
@@ -211,7 +213,7 @@ def _head(status: dict[str, Any], address: tuple[str, int], trouble: str) -> "It
         line.append(f"   {dropped:,} log lines dropped", "red")
     yield line
     for missing in status.get("missing") or ():
-        yield Text(f"missing: {_printable(missing)}", "bold red")
+        yield Text(f"missing: {printable(missing)}", "bold red")
     if trouble:
         yield Text(trouble, "bold red")
 
@@ -298,7 +300,7 @@ def _sessions(
         )
     total = now.status.get("sessions_total", len(sessions))
     by_state = (now.status.get("sessions_by_state") or {}).items()
-    states = [f"{n:,} {_printable(state)}" for state, n in by_state if n]
+    states = [f"{n:,} {printable(state)}" for state, n in by_state if n]
     more = f" (the busiest {shown:,} shown)" if total > shown else ""
     return _cell(f"{total:,} sessions{more}   {', '.join(states)}"), table
 
@@ -319,16 +321,11 @@ def _table(*columns: str, texts: int = 1) -> "Table":
     return table
 
 
-def _printable(text: object) -> str:
-    """Give text that does not move the cursor."""
-    return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in str(text))
-
-
 def _cell(text: object) -> "Text":
     """Give a line or a cell: not read as markup, cut where it does not fit."""
     from rich.text import Text  # noqa: PLC0415
 
-    return Text(_printable(text), no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")
 
 
 def _colour(good: bool) -> str:

@@ -106,10 +106,11 @@ class Evidence:
             folders.append(Folder(one.path, tokens, one.name, one.since, copied_at))
         return Records(folders, now, absent=absent)
 
-    def forwards(self, digits: str, since: int) -> Sequence[Forward] | None:
+    def forwards(self, digits: str, since: int, source: str = "") -> Sequence[Forward] | None:
         """Return what was forwarded to a customer (E.164 digits) in the 72 hours from `since` on.
 
-        None while records of that time are missing, or are not here yet. µs UTC.
+        None while records of that time are missing, or are not here yet. µs UTC. Sources that may
+        be a person's number stand there as tokens: only `source` is named in what is returned.
         """
         records = self.records()
         until = since + WINDOW
@@ -119,7 +120,11 @@ class Evidence:
         found = records.forwards(digits, since)
         if _may_pass(records):
             return None
-        return [Forward(one.companies[0] or None, one.source, one.at) for one in found]
+        names = records.names(source)
+        return [
+            Forward(one.companies[0] or None, source if one.source in names else one.source, one.at)
+            for one in found
+        ]
 
 
 def _may_pass(records: Records) -> bool:

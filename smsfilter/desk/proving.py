@@ -1,6 +1,6 @@
 """The proof of a block: its customer, all that is its company's, and what the proxies recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -133,12 +133,13 @@ def prove(
     What is missing is looked for twice: a file may have been on its way to its next name.
     """
     known = kept.manifests(connection, subject.created_at)
+    sources = _sources(connection, office, subject.target)
     for fresh in (False, True):
         records = evidence.records(fresh=fresh)
         proof = records.prove(
             subject.digits,
             _companies(connection, subject.target),
-            _sources(connection, office, subject.target),
+            sources,
             changed_seq=subject.seq,
             created_at=subject.created_at,
             unnamed=_owned(connection, office, subject),
@@ -148,7 +149,8 @@ def prove(
         if not proof.gaps:
             break
     manifests = tuple(one for one in records.manifests() if one.until >= subject.created_at)
-    return Given(subject, proof, manifests, _summed(connection, records, manifests, subject))
+    names = {name for each in sources for name in records.names(each)}
+    return Given(subject, proof, manifests, _summed(connection, records, manifests, subject, names))
 
 
 def _companies(connection: Connection, target: str) -> set[str]:
@@ -166,10 +168,12 @@ def _companies(connection: Connection, target: str) -> set[str]:
 
 
 def _sources(connection: Connection, office: Office, target: str) -> list[str]:
-    """The source that a target names; a person's as their number."""
+    """The source that a target names, as the proxies spell it."""
     if target.startswith(SUBSCRIBER):
         person = target.removeprefix(SUBSCRIBER)
-        return list(office.vault.numbers(connection, [person]).values())
+        numbers = office.vault.numbers(connection, [person]).values()
+        country_code = office.policy.country_code
+        return [source_forms(each.encode(), country_code).normalised for each in numbers]
     return [target.removeprefix(SOURCE)] if target.startswith(SOURCE) else []
 
 
@@ -192,7 +196,11 @@ def _owned(connection: Connection, office: Office, subject: Subject) -> Callable
 
 
 def _summed(
-    connection: Connection, records: Records, there: tuple[Manifest, ...], subject: Subject
+    connection: Connection,
+    records: Records,
+    there: tuple[Manifest, ...],
+    subject: Subject,
+    names: Collection[str],
 ) -> tuple[Any, ...]:
     """What the desk has kept of refusals whose segments are gone."""
     tokens = [folder.tokens(subject.digits.encode()) for folder in records.folders]
@@ -204,8 +212,6 @@ def _summed(
     )
     here = {(one.proxy, one.number) for one in there}
     wanted = _companies(connection, subject.target)
-    is_source = subject.target.startswith(SOURCE)
-    source = subject.target.removeprefix(SOURCE) if is_source else None
     return tuple(
         row
         for row in connection.execute(query)
@@ -213,7 +219,7 @@ def _summed(
         and (
             EVERYBODY in wanted
             or not wanted.isdisjoint(row.company.split(" "))
-            or row.source == source
+            or row.source in names
         )
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Row, Table, bindparam, select, update
 
 from smsfilter.desk import blocks
+from smsfilter.desk.company import survivor
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import by_sms, system
 from smsfilter.reports import cases
@@ -278,7 +279,7 @@ class Filing:
     def _targets(self, transaction: Transaction, decided: Decided) -> tuple[str, ...]:
         """What is to be blocked."""
         if decided.company is not None:
-            return (decided.company,)
+            return (survivor(transaction.connection, decided.company),)
         return tuple(
             blocks.source_target(transaction, self._vault, source, self._country_code)
             for source in decided.sources
@@ -334,11 +335,14 @@ def _filed(
 
 
 def _told(decided: Decided, acted: _Acted) -> dict[str, Any]:
-    """What the ledger says of a report."""
+    """What the ledger says of a report.
+
+    A source that is not blocked is whatever the customer wrote, and may be about somebody.
+    """
     return {
         "state": decided.state,
         "match": decided.match_kind,
-        "source": decided.source,
+        "source": decided.source if acted.put else None,
         "targets": [each.target for each in acted.put],
         "blocks": acted.blocks,
         "merged": acted.is_merged,

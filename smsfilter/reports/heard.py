@@ -37,7 +37,8 @@ class Decided:
     company: str | None = None
     """The company that is to be blocked."""
     sources: tuple[str, ...] = ()
-    """The sources that are to be blocked, normalised, where no one company is known."""
+    """The sources that are to be blocked, where no one company is known: normalised, a person's
+    number with + and its country code."""
     source: str | None = None
     """The reported source, normalised, where it is a service's."""
     source_customer: str | None = None

@@ -36,7 +36,7 @@ IN_FORCE_WITHIN_S: Final = 2.0
 """How long a message waits for its block to be in the index before it is put off."""
 SHORT_MOST: Final = 6
 """Digits of a short code: no customer has one, and machines answer machines."""
-_INTERNATIONAL: Final = 1  # SMPP v3.4 §5.2.5
+_INTERNATIONAL, _ALPHANUMERIC = 1, 5  # SMPP v3.4 §5.2.5
 
 
 class Index(Protocol):
@@ -97,11 +97,11 @@ class Intake:
     def _handset(self, message: Delivered) -> str | None:
         """The customer's number as blocks are keyed (E.164 digits).
 
-        None for short codes and service numbers: only a number of the own country, or one that is
-        said to be another's, is a person's.
+        None for short codes, service numbers and names: only a number of the own country, or one
+        that is said to be another's, is a person's.
         """
         found = readings(message.source, self._country_code)
-        if not found or len(found[0]) <= SHORT_MOST:
+        if not found or len(found[0]) <= SHORT_MOST or message.source_ton == _ALPHANUMERIC:
             return None
         digits = found[0].decode()
         is_said = message.source_ton == _INTERNATIONAL or message.source[:1] in (b"+", b"0")

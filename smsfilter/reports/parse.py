@@ -30,6 +30,7 @@ from smsfilter.reports.source import (
     Source,
     is_glued,
     is_likely,
+    is_name,
     named_number,
     named_text,
     number_at,
@@ -248,7 +249,10 @@ def _headed(seen: Seen, head: _Head, country_code: str) -> Report | NumberOnly |
     fits = _HEADER.fullmatch(name) and len(name.split()) <= _WORDS_MAX
     if not fits or _NO_HEADER.search(name) or _HONORIFIC.match(seen.chars, end.end()):
         return None
-    source = named_text(seen.slice(begin, begin + len(name)), Kind.HEADER, country_code)
+    written = seen.slice(begin, begin + len(name))
+    if not (is_name(name, country_code) and is_name(written, country_code)):
+        return None
+    source = named_text(written, Kind.HEADER, country_code)
     return _report(source, _text_behind(seen, end))
 
 
@@ -262,7 +266,8 @@ def _signed(seen: Seen, head: _Head, country_code: str) -> Report | NumberOnly |
         name = seen.slice(*found.span("name"))
         behind = seen.text[seen.after(found.end()) :]
         if found["star"] or not _SAYS_SOMETHING.search(behind):
-            kind = Kind.HEADER if found["star"] else Kind.SIGNATURE
+            is_header = found["star"] and is_name(name, country_code)
+            kind = Kind.HEADER if is_header else Kind.SIGNATURE
             return _report(named_text(name, kind, country_code), behind)
         source = named_text(name, Kind.SIGNATURE, country_code)
         return Report(source, seen.text[seen.start(found.start()) :])

@@ -12,7 +12,7 @@ from sqlalchemy import Row, Table, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk import blocks
-from smsfilter.ledger.actor import by_sms
+from smsfilter.ledger.actor import Actor, by_sms
 from smsfilter.reports import answers
 from smsfilter.reports.cases import ORDERS, target_of
 from smsfilter.reports.filing import Filing
@@ -31,23 +31,10 @@ def withdraw(filing: Filing, transaction: Transaction, heard: Heard, number: int
     meant = _meant(transaction, customer, number)
     if meant is None:
         return filing.new(transaction, customer, heard, Decided("withdrawal", Outcome.UNKNOWN_ID))
-    connection = transaction.connection
-    ended = _blocks(transaction, meant)
-    by = heard.by or by_sms(customer)
-    for each in ended:
-        blocks.end(transaction, each, by.name, "withdrawn")
-    reports = connection.scalars(
-        update(report)
-        .where(report.c.case_id == meant.case_id, report.c.state.not_in(ORDERS))
-        .values(state="withdrawn", counted=False)
-        .returning(report.c.id)
-    ).all()
-    answers.take_back(transaction, reports)
-    connection.execute(
-        update(case_file)
-        .where(case_file.c.id == meant.case_id)
-        .values(state="withdrawn", closed_at=transaction.now)
-    )
+    ended: Sequence[int] = ()
+    reports: Sequence[int] = ()
+    if meant.state != "withdrawn":  # else it may have been reported anew, which stands
+        ended, reports = _taken_back(transaction, meant, heard.by or by_sms(customer))
     return _kept(
         filing,
         transaction,
@@ -68,7 +55,7 @@ def appeal(filing: Filing, transaction: Transaction, heard: Heard, number: int |
     if known is not None:
         return known
     meant = _meant(transaction, customer, number)
-    if meant is None:
+    if meant is None or meant.state == "withdrawn":  # it has no result to appeal against
         return filing.new(transaction, customer, heard, Decided("appeal", Outcome.UNKNOWN_ID))
     nested = transaction.connection.begin_nested()
     try:
@@ -103,6 +90,29 @@ def _meant(transaction: Transaction, customer: str, number: int | None) -> Row[A
     if number is not None:
         query = query.where(report.c.id == number)
     return transaction.connection.execute(query.order_by(report.c.id.desc()).limit(1)).first()
+
+
+def _taken_back(
+    transaction: Transaction, meant: Row[Any], by: Actor
+) -> tuple[Sequence[int], Sequence[int]]:
+    """End the blocks of a report's case and close it; the blocks and the reports in it."""
+    connection = transaction.connection
+    ended = _blocks(transaction, meant)
+    for each in ended:
+        blocks.end(transaction, each, by.name, "withdrawn")
+    reports = connection.scalars(
+        update(report)
+        .where(report.c.case_id == meant.case_id, report.c.state.not_in(ORDERS))
+        .values(state="withdrawn", counted=False)
+        .returning(report.c.id)
+    ).all()
+    answers.take_back(transaction, reports)
+    connection.execute(
+        update(case_file)
+        .where(case_file.c.id == meant.case_id)
+        .values(state="withdrawn", closed_at=transaction.now)
+    )
+    return ended, reports
 
 
 def _blocks(transaction: Transaction, meant: Row[Any]) -> Sequence[int]:

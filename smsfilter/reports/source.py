@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Final, NamedTuple
 
-from smsfilter.rules.headers import source_forms
+from smsfilter.rules.headers import has_controls, source_forms
 from smsfilter.rules.numbers import readings
 
 SOURCE_MAX: Final = 20  # digits; source_addr holds no more (SMPP v3.4 §4.4.1)
@@ -85,6 +85,9 @@ _LIKELY: Final = {
 }
 _GLUED: Final = {"86": r"106\d{5,17}|1[3-9]\d{9}"}
 _HANDSET: Final = {"86": r"0?(1[3-9]\d{9})"}
+_HANDSET_WITHIN: Final = {"86": r"1[3-9]\d{9}"}
+_NUMBER_WITHIN: Final = r"\d{9}"
+_DIGIT_LIKE: Final = str.maketrans("OoIl|", "00111")
 _ELSEWHERE: Final = r"\d{5,6}|[1-9]\d{8,19}|0\d{8,11}"
 
 _DATE: Final = re.compile(
@@ -172,14 +175,14 @@ def named_text(written: str, kind: Kind, country_code: str) -> Source:
     return Source(written, source_forms(written.encode(), country_code).normalised, kind)
 
 
-def subscriber(source: str, country_code: str) -> str | None:
-    """Return the customer's number, as blocks are keyed, where `source` is a handset's.
+def is_name(text: str, country_code: str) -> bool:
+    """Whether a text can be a header: nothing in it controls a line, or is somebody's number.
 
-    None for service numbers, headers, and where the country's handsets are not told by their
-    digits.
+    A number with a word to it is a person, and would stand in clear as the name of a sender.
     """
-    found = _plan(country_code).handset.fullmatch(source)
-    return f"{country_code}{found[1]}" if found else None
+    digits = re.sub(r"\D", "", text.translate(_DIGIT_LIKE))
+    within = _HANDSET_WITHIN.get(country_code, _NUMBER_WITHIN)
+    return not has_controls(text) and re.search(within, digits) is None
 
 
 def is_never_block(source: str, never_block: Collection[str], country_code: str) -> bool:

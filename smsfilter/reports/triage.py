@@ -14,8 +14,9 @@ from smsfilter.reports.source import Kind as Named
 from smsfilter.reports.source import is_never_block
 from smsfilter.rules.numbers import subscriber
 
-Forwards = Callable[[str, int], Sequence[Forward] | None]
-"""What was forwarded to a number (E.164 digits) since a time (µs UTC); None where unreadable."""
+Forwards = Callable[[str, int, str], Sequence[Forward] | None]
+"""What was forwarded to a number (E.164 digits) since a time (µs UTC), with one source that may be
+a person's number named; None where unreadable."""
 KnownOwners = Callable[[], Awaitable[Owners]]
 
 _OUTCOMES: Final = {
@@ -85,7 +86,9 @@ class Triage:
         match = decide(owners, (), reported, now)
         if match.kind is Kind.COMPANY:
             return match
-        forwards = await asyncio.to_thread(self._forwards, reporter, reported.at - WINDOW)
+        forwards = await asyncio.to_thread(
+            self._forwards, reporter, reported.at - WINDOW, match.source
+        )
         return decide(owners, forwards, reported, now)
 
     def _decided(
@@ -93,11 +96,16 @@ class Triage:
     ) -> Decided:
         state, reply = _OUTCOMES[match.kind]
         handset = subscriber(reported.written.encode(), self._country_code)
+        sources = tuple(
+            f"+{handset.decode()}" if handset is not None and each == match.source else each
+            for each in match.blocked_sources
+            if not is_never_block(each, self._never_block, self._country_code)
+        )
         return Decided(
             state,
             reply,
             company=match.company,
-            sources=match.blocked_sources,
+            sources=sources,
             source=match.source if handset is None else None,
             source_customer=handset.decode() if handset is not None else None,
             text=text,

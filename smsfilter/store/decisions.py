@@ -306,6 +306,10 @@ class Records:
         """What was forwarded to a customer since then, in µs."""
         return [one for one in self.of(digits, since) if one.kind in _FORWARDED]
 
+    def names(self, source: str) -> set[str]:
+        """What stands for a source in records: itself, or a token where it may be a person's."""
+        return {source, *(folder.tokens.handset(source) for folder in self.folders)}
+
     def _having(self, folder: Folder, token: bytes, since: int) -> Iterator[Segment]:
         """The segments that may have this token, those before `since` left out where it is easy."""
         shelved = self._shelves[folder.path]
@@ -337,11 +341,10 @@ class Records:
         were imported before. The records must be there up to `until`, in µs; by default, up to now.
         """
         decided = self.of(digits)
-        told = {folder.tokens.handset(source) for folder in self.folders for source in sources}
         nameless = {one.source for one in decided if not any(one.companies)}
         pair = Pair(
             frozenset(companies),
-            frozenset(told.union(sources)),
+            frozenset(name for source in sources for name in self.names(source)),
             changed_seq,
             created_at,
             frozenset(source for source in nameless if source and unnamed(source)),

@@ -364,7 +364,7 @@ def test_a_source_that_is_a_persons_number(desk: Desk) -> None:
         vault = desk.office.vault
         return blocks.source_target(transaction, vault, "13900139000", "86")
 
-    handset = desk.proxy.tokens.handset("8613900139000")
+    handset = desk.proxy.tokens.handset("13900139000")  # spelled as the proxies spell sources
     desk.reported(desk.do(target))
     desk.proxy.segment(1, after(desk, company="", source=handset), at=START - HOUR)
     desk.copied(desk.now)
@@ -446,6 +446,16 @@ def test_nothing_follows_before_the_copy_is_here(desk: Desk) -> None:
     key = desk.office.config.state_dir / "keys" / "decisions" / "p1.key"
     key.rename(key.with_suffix(".gone"))
     assert desk.evidence.forwards(ANNA, START - WINDOW) is None
+
+
+def test_a_source_that_stands_as_a_token_is_known_by_its_name(desk: Desk) -> None:
+    """A 400 number is a company's, and looks like anybody's."""
+    source = "4008001234"
+    handset = desk.proxy.tokens.handset(source)
+    desk.proxy.segment(1, desk.proxy.decided(ANNA, START - 5, source=handset), at=START - HOUR)
+    for named, expected in ((source, source), ("4008009999", handset)):
+        found = desk.evidence.forwards(ANNA, START - WINDOW, named)
+        assert [each.source for each in found or ()] == [expected]
 
 
 def test_what_is_recorded_later_is_seen(desk: Desk) -> None:

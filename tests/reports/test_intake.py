@@ -1,8 +1,12 @@
 """What customers send, and what becomes of it: rows, blocks, answers, the ledger."""
 
+from typing import Any
+
 import pytest
 
+from smsfilter.desk import company
 from smsfilter.desk.matching import Forward
+from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
 from smsfilter.reports.report_rows import COUNTED_PER_DAY
 from smsfilter.reports.sms import Delivered
@@ -112,6 +116,43 @@ async def test_what_was_forwarded_names_the_company(bureau: Bureau):
     bureau.forwards = [Forward("bravo", "10661234", bureau.now - HOUR)]
     await bureau.says(ANNA, "10661234*贷款")
     assert bureau.in_force == {(ANNA, "bravo")}
+
+
+async def test_a_company_that_was_merged_meanwhile_is_blocked_as_what_goes_on(bureau: Bureau):
+    """The report was decided on before the merger, and filed after it."""
+    decide = bureau.intake.decide
+
+    async def late(parsed: Any, heard: Any) -> Any:
+        decided = await decide(parsed, heard)
+        await bureau.writer.write(lambda at: company.merge(at, "acme", "bravo", system("test")))
+        return decided
+
+    bureau.intake.decide = late
+    await bureau.says(ANNA, SPAM)
+    assert bureau.in_force == {(ANNA, "bravo")}
+    assert bureau.cases[0].target == "bravo"
+
+
+async def test_a_source_that_must_reach_everybody_is_not_blocked_by_how_it_begins(bureau: Bureau):
+    bureau.forwards = [Forward(None, each, bureau.now) for each in ("10086999", "1008690")]
+    await bureau.says(ANNA, "100869*贷款")
+    assert bureau.in_force == {(ANNA, "source:100869"), (ANNA, "source:1008690")}
+
+
+@pytest.mark.parametrize("written", ["+49 151 23456789", "004915123456789"])
+async def test_another_country_s_handset_is_blocked_as_a_customer(bureau: Bureau, written: str):
+    bureau.forwards = [Forward(None, "4915123456789", bureau.now - HOUR)]
+    await bureau.says(ANNA, f"{written}*贷款")
+    assert bureau.states == ["to_decide"]
+    ((_, target),) = bureau.in_force
+    assert target == f"source:#{bureau.reports[0].reported_customer}"
+    assert "15123456789" not in bureau.dump()
+
+
+async def test_the_ledger_has_no_words_of_a_customer(bureau: Bureau):
+    await bureau.says(ANNA, "张三欠钱不还*还钱")
+    assert bureau.states == ["referred"]
+    assert all("张三" not in str(each) for each in bureau.acts())
 
 
 async def test_a_handset_is_a_customer_and_never_a_number(bureau: Bureau):
@@ -325,7 +366,7 @@ async def test_a_report_by_phone_is_one_by_sms_but_for_who_entered_it(bureau: Bu
 HANDSETS = (("13800138000", 2), ("8613800138000", 1), ("+8613800138000", 0), ("85291234567", 1))
 MACHINES = (
     *(("85291234567", 0), ("10086999", 0), ("10657555", 0), ("106905551234", 0)),
-    *(("95588", 0), ("ACME", 5), ("", 0)),
+    *(("95588", 0), ("ACME", 5), ("8613800138000", 5), ("", 0)),
 )
 
 

@@ -22,7 +22,7 @@ from smsfilter.reports.parse import (
     Withdrawal,
     parse,
 )
-from smsfilter.reports.source import Kind, is_never_block, subscriber
+from smsfilter.reports.source import Kind, is_never_block
 from smsfilter.rules.headers import source_forms
 
 NEVER_BLOCK = DeskConfig.model_fields["never_block"].default
@@ -216,18 +216,25 @@ def test_the_list_is_exact(source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "country_code", "expected"),
+    "text",
     [
-        ("13800138000", "86", "8613800138000"),
-        ("013800138000", "86", "8613800138000"),
-        ("106575550001", "86", None),
-        ("10657555000", "86", None),
-        ("95588", "86", None),
-        ("acme", "86", None),
-        ("7700900123", "44", None),
+        "张三13800138000*还钱",
+        "A138 0013 8000*hi",
+        "138OO138OOO*hi",
+        "手机13800138000*hi",
+        "【张三13800138000】*还钱",
+        "号码：张三13800138000，内容：还钱",
     ],
 )
-def test_handsets_are_told_from_service_numbers(
-    source: str, country_code: str, expected: str | None
-) -> None:
-    assert subscriber(source, country_code) == expected
+def test_a_name_with_somebody_s_number_is_no_header(text: str) -> None:
+    found = parse(text)
+    assert isinstance(found, TextOnly) or (
+        isinstance(found, Report) and found.source.kind is Kind.SIGNATURE
+    )
+
+
+@pytest.mark.parametrize(("header", "code"), [("CM10086123", "86"), ("JD618618618", "86")])
+def test_a_header_may_have_digits(header: str, code: str) -> None:
+    found = parse(f"{header}*sale", code)
+    assert isinstance(found, Report)
+    assert found.source.normalised == header.lower()

@@ -17,6 +17,12 @@ def number_of(bureau: Bureau, index: int = 0) -> str:
     return ids.spell(bureau.reports[index].id)
 
 
+def _closed(transaction: Transaction) -> None:
+    """All cases were decided."""
+    transaction.connection.exec_driver_sql("UPDATE case_file SET closed_at = 1")
+    transaction.enter("case closed", system("test"))
+
+
 @pytest.mark.parametrize("order", ["撤销{}", "{} 撤销", "撤销", "CX{}", "撤销编号 {}，谢谢"])
 async def test_a_withdrawal_ends_the_block(bureau: Bureau, order: str):
     await bureau.says(ANNA, SPAM)
@@ -105,12 +111,7 @@ async def test_every_block_of_the_case_ends_whatever_it_was_turned_into(bureau: 
 async def test_a_block_of_an_earlier_case_ends_with_the_one_that_goes_on(bureau: Bureau):
     """The first case was decided; the block stayed, and the customer wants it gone."""
     await bureau.says(ANNA, SPAM)
-
-    def closed(transaction: Transaction) -> None:
-        transaction.connection.exec_driver_sql("UPDATE case_file SET closed_at = 1")
-        transaction.enter("case closed", system("test"))
-
-    await bureau.writer.write(closed)
+    await bureau.writer.write(_closed)
     await bureau.says(ANNA, SPAM + "又来")
     assert len(bureau.cases) == 2
     await bureau.says(ANNA, "撤销")
@@ -162,12 +163,33 @@ async def test_an_order_after_an_order_is_about_the_report(bureau: Bureau):
 
 async def test_an_appeal_beside_a_newer_case_of_the_same_sender(bureau: Bureau):
     await bureau.says(ANNA, SPAM)
-    number = number_of(bureau)
-    await bureau.says(ANNA, "撤销")
-    await bureau.says(ANNA, SPAM)
-    await bureau.says(ANNA, f"申诉{number}")
+    await bureau.writer.write(_closed)
+    await bureau.says(ANNA, SPAM + "又来")
+    await bureau.says(ANNA, f"申诉{number_of(bureau)}")
     assert bureau.answers[-1] == "appeal"
+    assert [each.closed_at is None for each in bureau.cases] == [False, True]
+
+
+async def test_what_was_withdrawn_has_no_result_to_appeal_against(bureau: Bureau):
+    await bureau.says(ANNA, SPAM)
+    await bureau.says(ANNA, "撤销")
+    await bureau.says(ANNA, "申诉")
+    assert bureau.answers == ["blocked", "withdrawn", "unknown_id"]
+    assert [each.state for each in bureau.cases] == ["withdrawn"]
+
+
+async def test_an_old_withdrawal_does_not_end_what_was_reported_since(bureau: Bureau):
+    """However late the order is brought again."""
+    await bureau.says(ANNA, SPAM)
+    order = f"撤销{number_of(bureau)}"
+    await bureau.says(ANNA, order)
+    await bureau.says(ANNA, SPAM)
+    bureau.later(6 * MINUTE)
+    await bureau.says(ANNA, order)
+    assert bureau.in_force == {(ANNA, "acme")}
+    assert bureau.answers[-1] == "withdrawn"
     assert [each.state for each in bureau.cases] == ["withdrawn", "blocked"]
+    assert bureau.acts("report withdrawn")[-1].detail["blocks"] == []
 
 
 async def test_the_number_of_a_text_that_was_joined_withdraws_it(bureau: Bureau):

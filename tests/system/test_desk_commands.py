@@ -110,6 +110,20 @@ def test_a_report_from_a_line_and_what_is_shown_of_it(desk, type_in):
     assert json.loads(out)["text"] == TEXT
 
 
+def test_what_a_customer_wrote_does_nothing_to_the_terminal(type_in):
+    hostile = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\r\nreport 101: withdrawn"
+    entry = {"customer": "13800138077", "source": "10657555", "text": hostile}
+    _, out, _ = type_in("report", "add", "--json", stdin=json.dumps(entry) + "\n")
+    number = str(json.loads(out)["number"])
+    _, shown, _ = type_in("report", "show", number, "--purpose", "a look\x1b[31m")
+    _, ledger, _ = type_in("audit", "show", "--last", "5")
+    for out in (shown, ledger):
+        assert all(char.isprintable() or char in "\n\N{IDEOGRAPHIC SPACE}" for char in out)
+    assert "gnp.exe" in shown
+    assert "a look" in ledger
+    assert "report 101: withdrawn" not in [line.rstrip() for line in shown.splitlines()]
+
+
 def test_a_report_as_asked_on_a_terminal(desk, type_in):
     status, out, err = type_in(
         "report", "add", stdin=f"13800138002\n10658888\n{TEXT}\n\n", terminal=True

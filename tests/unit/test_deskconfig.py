@@ -47,7 +47,8 @@ def test_the_least_that_a_desk_has_to_say(tmp_path: Path) -> None:
     assert [one.address.port for one in centre.smsc] == [2777]
     assert (centre.address, centre.address_ton, centre.address_npi) == ("10086999", 0, 1)
     assert centre.password() == b""
-    assert config.desk.unblockable() == {"110", "119", "120", "122", "10086999"}
+    numbers = {"110", "119", "120", "122", "12110", "12379", "12381", "96110", "10086999"}
+    assert config.desk.unblockable() == numbers
 
 
 def test_the_records_of_proxies(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from smsfilter.cli.demo import senders
 from smsfilter.cli.demo.handset import shown_by
 from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival
+from smsfilter.cli.printable import printable
 from smsfilter.log import mask_destination, mask_source
 from smsfilter.smpp.const import STATUS_NAMES
 
@@ -169,4 +170,4 @@ def _refused(event: dict[str, Any]) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+    print(f"{time.strftime('%H:%M:%S')}  {printable(text)}", flush=True)
