@@ -5,21 +5,19 @@ It needs the records alone, so the desk must be down; a running desk mends the i
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from smsfilter.cli.saying import say_json
 from smsfilter.cli.steps import unlogged
 from smsfilter.cli.store import add_config, warn
 
 if TYPE_CHECKING:
     from smsfilter.config import Loaded
+    from smsfilter.desk.compare import Difference
+    from smsfilter.desk.indexing import Counts
     from smsfilter.desk.office import Office
-    from smsfilter.store.address import RedisAddress
-    from smsfilter.store.compare import Difference
-    from smsfilter.store.indexing import Counts
-    from smsfilter.store.projection import Projection
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,10 +43,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Rebuild or compare; 1 when that cannot be done, or Redis differs from the records."""
     from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.indexing import IndexAway  # noqa: PLC0415
     from smsfilter.desk.office import Office, check  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable  # noqa: PLC0415
     from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
-    from smsfilter.store.projection import IndexAway  # noqa: PLC0415
     from smsfilter.store.records import RecordsAway, RecordsError  # noqa: PLC0415
     from smsfilter.store.seal import SealError  # noqa: PLC0415
 
@@ -73,39 +71,22 @@ def run(args: argparse.Namespace) -> int:
 async def _work(
     args: argparse.Namespace, loaded: "Loaded", office: "Office"
 ) -> "tuple[Counts | None, Difference]":
-    from smsfilter.desk.settling import settle  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.projection import Projection  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.settling import settle  # noqa: PLC0415
     from smsfilter.store.address import parse_url  # noqa: PLC0415
 
     redis = loaded.config.redis
     address = parse_url(redis.url, loaded.config.state_dir, redis.password())
     if not args.compare:
         await settle(office, address, take_over=args.take_over)
-    projection = _projection(loaded, office, address)
+    projection = Projection.of(office, address)
     counts = None if args.compare else await projection.rebuild(take_over=args.take_over)
     return counts, await projection.compare()
 
 
-def _projection(loaded: "Loaded", office: "Office", address: "RedisAddress") -> "Projection":
-    from smsfilter.desk.companies import load as load_companies  # noqa: PLC0415
-    from smsfilter.store.projection import Projection  # noqa: PLC0415
-
-    redis = loaded.config.redis
-    return Projection(
-        office.records,
-        office.writer,
-        address,
-        office.vault,
-        load_companies,
-        prefix=redis.prefix,
-        country_code=loaded.policy.country_code,
-        clock=office.clock,
-        replicas=redis.replicas,
-    )
-
-
 def _print_json(counts: "Counts | None", found: "Difference") -> None:
     done = {} if counts is None else {"added": counts.added, "removed": counts.removed}
-    print(json.dumps({"in_step": found.in_step, **done, **asdict(found)}, ensure_ascii=False))
+    say_json({"in_step": found.in_step, **done, **asdict(found)})
 
 
 def _print(counts: "Counts | None", found: "Difference") -> None:

@@ -16,10 +16,12 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
-from smsfilter.desk import companies, promotion
+from smsfilter.desk import promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
+from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office, check
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.settling import settle
 from smsfilter.deskconfig import DeskConfig
@@ -29,7 +31,6 @@ from smsfilter.notify import Notify
 from smsfilter.store.connect import Unreachable, parse_url
 from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 from smsfilter.store.keyfiles import KeyFileError
-from smsfilter.store.projection import IndexTaken, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.seal import SealError
 from smsfilter.store.writer import Transaction
@@ -135,17 +136,7 @@ class Service:
         if address.state_dir is not None:
             await stack.enter_async_context(EmbeddedServer(address.state_dir))
         await settle(office, address)
-        projection = self._projection = Projection(
-            office.records,
-            office.writer,
-            address,
-            office.vault,
-            companies.load,
-            prefix=config.redis.prefix,
-            country_code=office.policy.country_code,
-            clock=office.clock,
-            replicas=config.redis.replicas,
-        )
+        projection = self._projection = Projection.of(office, address)
         stack.push_async_callback(projection.stop)
         await projection.start()
         for make in self._make_rooms:

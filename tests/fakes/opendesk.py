@@ -13,11 +13,11 @@ import httpx
 import redis
 from sqlalchemy import select
 
-from smsfilter.desk import companies
 from smsfilter.desk.api import app
 from smsfilter.desk.companies import import_
 from smsfilter.desk.door import Door
 from smsfilter.desk.office import Office
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.room import DeskRoom
 from smsfilter.ledger.actor import system
 from smsfilter.ledger.chain import Entry, parse
@@ -25,7 +25,6 @@ from smsfilter.reports.room import ReportRoom
 from smsfilter.rules.registry import RegistryFile
 from smsfilter.store import ledger
 from smsfilter.store.connect import parse_url
-from smsfilter.store.projection import Projection
 from smsfilter.store.schema import metadata
 from tests.fakes.daemon import ROOT
 from tests.fakes.desks import At, opened
@@ -91,16 +90,7 @@ async def open_desk(
         stack.callback(office.writer.stop)
         content = RegistryFile.model_validate(REGISTRY)
         await office.writer.write(lambda into: import_(into, content, system("test")))
-        projection = Projection(
-            office.records,
-            office.writer,
-            parse_url(server.url, at.state, None),
-            office.vault,
-            companies.load,
-            prefix="",
-            country_code="86",
-            clock=office.clock,
-        )
+        projection = Projection.of(office, parse_url(server.url, at.state, None))
         await projection.start()
         stack.push_async_callback(projection.stop)
         await projection.follow(office.writer.head, 10)
