@@ -49,11 +49,11 @@ class _Old(NamedTuple):
 
     @property
     def company(self) -> str:
-        return f"company{(self.n + self.n // 250) % 500}"
+        return f"company{(self.n + self.n // 250_000) % 500}"
 
     @property
     def source(self) -> str:
-        return f"1065{(self.n + self.n // 250) % 500:04d}"
+        return f"1065{(self.n + self.n // 250_000) % 500:04d}"
 
 
 def _customer(seal: Seal, n: int, now: int) -> tuple[str, str, bytes, int]:
