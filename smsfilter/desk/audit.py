@@ -143,8 +143,9 @@ class Audit:
             "ledger read",
             by,
             object="ledger",
-            case_id=wanted.case,
-            customer_id=customer_id or None,
+            # What was asked for and is not there may be anything, a number typed as an id too.
+            case_id=wanted.case if rows else None,
+            customer_id=customer_id if rows else None,
             detail={"rows": len(rows), "before": wanted.before},
         )
         named = {row.customer_id for row in rows if row.customer_id is not None}

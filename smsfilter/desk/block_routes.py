@@ -100,7 +100,8 @@ class _Blocks:
             return blocking.told(connection, self._office.vault, rows)
 
         found = await reading(self._office.records, look)
-        await self._looked(asked, {"state": state, "target": target, "count": len(found)})
+        known = target if found else None  # else it may be anything, a number too
+        await self._looked(asked, {"state": state, "target": known, "count": len(found)})
         return {"items": found, "next": str(found[-1]["id"]) if len(found) == limit else None}
 
     async def of(self, asked: Asked) -> Any:

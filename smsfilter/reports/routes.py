@@ -23,6 +23,7 @@ from smsfilter.reports.deciding import NotOpen, resolve
 from smsfilter.reports.entered import Entry
 from smsfilter.reports.filing import Filing, Heard
 from smsfilter.reports.intake import Intake
+from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
@@ -118,7 +119,7 @@ class _Reports:
                 ("report", column, row.id),
                 asked.by,
                 customer_id=row.customer,
-                purpose=purpose.strip(),
+                purpose=masked_in(purpose.strip(), self._country_code),
             )
 
         said = {"text": opened("text_enc")}

@@ -212,6 +212,15 @@ def customer_key(written: str, country_code: str) -> str | None:
     return found[0].decode() if found and len(found[0]) > _LOCAL_MAX else None
 
 
+def masked_in(text: str, country_code: str) -> str:
+    """Mask the numbers of persons in what somebody wrote; numbers of tickets stay."""
+
+    def shown(run: re.Match[str]) -> str:
+        return mask(run[0]) if subscriber(run[0].encode(), country_code) else run[0]
+
+    return re.sub(r"[0-9]{7,}", shown, text)
+
+
 def mask(digits: str) -> str:
     """Shorten a number for logs: `138****8000`, with or without 86, and never more of it."""
     if not (digits.isascii() and digits.isdigit()) or len(digits) <= _LOCAL_MAX:

@@ -25,6 +25,13 @@ def read(path: Path) -> bytes:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     try:
         status = os.fstat(fd)
+        folder = path.parent.stat()
+        if folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX:
+            mode = stat.S_IMODE(folder.st_mode)
+            raise KeyFileError(
+                f"{path.parent}: others may put another key there (mode {mode:04o}): "
+                f"chmod 700 {path.parent}"
+            )
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path}: not a file")
         if status.st_mode & 0o077:

@@ -56,6 +56,7 @@ class Records:
                 connect_args={"connect_timeout": 5},
             )
         self.place = parsed.render_as_string(hide_password=True)
+        self._file: tuple[int, int] | None = None
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -82,10 +83,30 @@ class Records:
         except DBAPIError as error:
             raise RecordsAway(reason(error)) from error
 
+    def unmoved(self) -> None:
+        """See that the file is still the one of the first time. Raises RecordsAway.
+
+        What is committed into a file that has lost its name is lost with the process, and a new
+        connection would go on in another ledger.
+        """
+        if not self.is_sqlite:
+            return
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise RecordsAway(f"{self.path}: {error.strerror}") from None
+        found = status.st_dev, status.st_ino
+        if self._file is None:
+            self._file = found
+        elif self._file != found:
+            raise RecordsAway(f"{self.path} is another file now: restart the desk")
+
     # --- what has to be so before anything is written
 
     def check(self) -> None:
         """Look whether the desk may work with it. Raises RecordsError, RecordsAway."""
+        if self.is_sqlite and self.path.exists() and self.path.stat().st_mode & 0o022:
+            raise RecordsError(f"{self.path}: others may write it: chmod 600 {self.path}")
         with self.reading() as connection:
             here = MigrationContext.configure(connection).get_current_revision()
             newest = _script().get_current_head()

@@ -219,6 +219,7 @@ class Writer:
                 if entries or closing:
                     head = _head(connection)
                     texts = self._enter(connection, head, entries, closing=closing)
+                self._records.unmoved()
         except (SQLAlchemyError, RecordsAway, RecordsError) as error:
             self._drop()
             failure = error if isinstance(error, RecordsError) else RecordsAway(reason(error))
@@ -297,6 +298,7 @@ class Writer:
 
     def _connected(self) -> Connection:
         if self._connection is None:
+            self._records.unmoved()
             connection = self._records.to_write()
             if not self._records.is_sqlite:
                 try:

@@ -197,3 +197,13 @@ async def test_nothing_is_adopted_from_a_redis_that_is_away(tmp_path, own_redis,
         removed = await desk.post("/blocks", BY_HAND)
         assert not removed["in_force"]
         own_redis.start()
+
+
+@pytest.mark.parametrize("typed", ["source:13912345678", "13912345678", "+8613912345678"])
+async def test_what_is_looked_for_and_not_there_is_not_entered(open_desk, typed):
+    """The ledger keeps what it is told for ever, and people paste numbers into the wrong place."""
+    await open_desk.get("/blocks", target=typed)
+    await open_desk.post("/ledger/read", {"customer": typed})
+    await open_desk.post("/ledger/read", {"case": typed})
+    assert [each.detail["target"] for each in open_desk.entries("blocks listed")] == [None]
+    assert all("3912345678" not in str(each) for each in open_desk.entries("ledger read"))

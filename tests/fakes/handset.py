@@ -263,7 +263,7 @@ class Handsets:
         if wire.header(pdu).command_id != SUBMIT_SM:
             return
         sms = wire.read_submit_sm(pdu)
-        if sms.source.decode() != self.short_code:
+        if sms.source != self.short_code.encode():
             return
         handset = self[sms.destination.decode()]
         if handset.state == "DELIVRD":

@@ -35,6 +35,15 @@ def test_an_empty_database_names_the_command_that_fills_it(tmp_path):
         Records(f"sqlite:///{tmp_path}/records.db").check()
 
 
+def test_a_file_that_others_can_write_is_refused(tmp_path):
+    records = Records(f"sqlite:///{tmp_path}/records.db")
+    records.migrate()
+    records.path.chmod(0o660)
+    with pytest.raises(RecordsError, match="chmod 600"):
+        records.check()
+    records.close()
+
+
 def test_records_of_a_newer_version_are_refused(records, records_urls):
     owner = Records(records_urls[1] or records_urls[0])
     with owner.to_write() as connection, connection.begin():

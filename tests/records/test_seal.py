@@ -98,6 +98,15 @@ def test_what_is_no_key_is_refused(tmp_path, content):
         keyfiles.read(path)
 
 
+@pytest.mark.parametrize("mode", [0o770, 0o777])
+def test_a_key_in_a_folder_that_others_can_write_is_refused(tmp_path, mode):
+    path = tmp_path / "keys" / "token.key"
+    keyfiles.make(path)
+    path.parent.chmod(mode)
+    with pytest.raises(KeyFileError, match=f"chmod 700 {path.parent}"):
+        keyfiles.read(path)
+
+
 def test_a_missing_key_a_link_and_a_folder_are_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "folder").mkdir(mode=0o700)

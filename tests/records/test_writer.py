@@ -226,6 +226,27 @@ def test_a_locked_database_is_a_fault_that_passes(tmp_path):
     records.close()
 
 
+@pytest.mark.parametrize("how", ["replaced", "gone"])
+def test_a_file_that_was_taken_away_is_written_no_more(tmp_path, how):
+    """Whoever is told that it is done would find nothing of it after a restart."""
+    records = Records(f"sqlite:///{tmp_path}/records.db")
+    records.migrate()
+    writer = Writer(records, Clock())
+    writer.start()
+    writer.submit(add("before")).result()
+    own = records.path.rename(tmp_path / "own.db")
+    if how == "replaced":
+        records.path.write_bytes(own.read_bytes())
+    for name in ("during", "once more, on another connection"):
+        with pytest.raises(RecordsAway, match=r"another file now|No such file"):
+            writer.submit(add(name)).result()
+    own.rename(records.path)
+    writer.submit(add("after")).result()
+    assert seqs(records) == {"before": 1, "after": 2}
+    writer.stop()
+    records.close()
+
+
 def test_a_disk_that_is_full_is_a_fault_that_passes(tmp_path):
     records = Records(f"sqlite:///{tmp_path}/records.db")
     records.migrate()

@@ -110,6 +110,13 @@ async def test_the_text_is_shown_for_a_purpose_only(open_desk):
     await open_desk.get("/reports/1", status=422, purpose=" ")
 
 
+async def test_a_number_in_a_purpose_is_masked_and_that_of_a_ticket_is_not(open_desk):
+    await open_desk.post("/reports", ACME)
+    await open_desk.get("/reports/1", purpose="ticket 20261127001: 8613800138000 asks")
+    (text,) = {each.detail["purpose"] for each in open_desk.entries("text shown")}
+    assert text == "ticket 20261127001: 138****8000 asks"
+
+
 async def test_nothing_of_it_stands_in_clear(open_desk):
     await open_desk.post("/reports", ACME | {"note": "called at noon"})
     await open_desk.post("/reports", UNKNOWN)
