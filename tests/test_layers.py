@@ -30,9 +30,6 @@ LEVELS = {
 EXCEPTIONS = {
     ("rules", "smpp"): "the decision is about PDUs and answers with command_statuses",
     ("reports", "desk"): "a report becomes a block, a case and a row of the ledger",
-    ("projection.py", ""): "it says in the log what becomes of the index",
-    ("indexing.py", ""): "likewise",
-    ("compare.py", ""): "it shows numbers as the log does",
     ("__main__.py", "cli"): "the entry point of python -m",
 }
 

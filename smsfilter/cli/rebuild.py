@@ -15,11 +15,11 @@ from smsfilter.cli.store import add_config, warn
 
 if TYPE_CHECKING:
     from smsfilter.config import Loaded
+    from smsfilter.desk.compare import Difference
+    from smsfilter.desk.indexing import Counts
     from smsfilter.desk.office import Office
+    from smsfilter.desk.projection import Projection
     from smsfilter.store.address import RedisAddress
-    from smsfilter.store.compare import Difference
-    from smsfilter.store.indexing import Counts
-    from smsfilter.store.projection import Projection
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -45,10 +45,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     """Rebuild or compare; 1 when that cannot be done, or Redis differs from the records."""
     from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.indexing import IndexAway  # noqa: PLC0415
     from smsfilter.desk.office import Office, check  # noqa: PLC0415
     from smsfilter.store.connect import Unreachable  # noqa: PLC0415
     from smsfilter.store.keyfiles import KeyFileError  # noqa: PLC0415
-    from smsfilter.store.projection import IndexAway  # noqa: PLC0415
     from smsfilter.store.records import RecordsAway, RecordsError  # noqa: PLC0415
     from smsfilter.store.seal import SealError  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ async def _work(
 
 def _projection(loaded: "Loaded", office: "Office", address: "RedisAddress") -> "Projection":
     from smsfilter.desk.companies import load as load_companies  # noqa: PLC0415
-    from smsfilter.store.projection import Projection  # noqa: PLC0415
+    from smsfilter.desk.projection import Projection  # noqa: PLC0415
 
     redis = loaded.config.redis
     return Projection(

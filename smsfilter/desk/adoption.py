@@ -8,23 +8,24 @@ from functools import partial
 from typing import Final
 
 from smsfilter.desk import blocks
+from smsfilter.desk.pairs import Pair
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import Actor
-from smsfilter.rules.numbers import subscriber
-from smsfilter.store.pairs import BY_ID, Pair
-from smsfilter.store.projection import Projection
 from smsfilter.store.writer import Transaction, Writer
 
 REASON: Final = "adopted"
 _TOGETHER: Final = 100
 """Adoptions of one transaction: reports wait for it."""
-_SOURCE: Final = "source:"
 
 
 def adopt(transaction: Transaction, vault: Vault, pair: Pair, by: Actor, country_code: str) -> bool:
     """Make a pair in Redis a block of the records; False where there is one already."""
     owner = vault.customer(transaction, pair.number)
-    target = _target(transaction, vault, pair.member, country_code)
+    target = pair.member
+    if target.startswith(blocks.SOURCE):
+        source = target.removeprefix(blocks.SOURCE)
+        target = blocks.source_target(transaction, vault, source, country_code)
     put = blocks.put(transaction, owner, target, REASON)
     if put.is_new:
         transaction.enter(
@@ -64,12 +65,3 @@ def _adopt_some(
     vault: Vault, found: Sequence[Pair], by: Actor, country_code: str, transaction: Transaction
 ) -> int:
     return sum(adopt(transaction, vault, pair, by, country_code) for pair in found)
-
-
-def _target(transaction: Transaction, vault: Vault, member: str, country_code: str) -> str:
-    """Name whom a member blocks; a person's own number is named by its customer's id."""
-    if member.startswith(_SOURCE):
-        digits = subscriber(member.removeprefix(_SOURCE).encode(), country_code)
-        if digits is not None:
-            return BY_ID + vault.customer(transaction, digits.decode())
-    return member

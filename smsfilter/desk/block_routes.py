@@ -20,11 +20,11 @@ from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.following import in_force
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found, refused
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.timeline import timeline
 from smsfilter.rules.numbers import customer_key
 from smsfilter.rules.policy import Model
 from smsfilter.store.connect import Unreachable
-from smsfilter.store.projection import Projection
 from smsfilter.store.reading import reading
 from smsfilter.store.writer import Entered, Transaction
 

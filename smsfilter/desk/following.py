@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from smsfilter.store.projection import IndexAway
+from smsfilter.desk.indexing import IndexAway
 
 Follow = Callable[[int], Awaitable[None]]
 """Returns once the index has everything up to a row of the ledger; raises IndexAway."""

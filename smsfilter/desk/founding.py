@@ -16,10 +16,10 @@ from smsfilter.config import Config
 from smsfilter.desk import keys as keyring
 from smsfilter.desk.keys import Keys
 from smsfilter.desk.office import Witness, check, now_us, prepare, records_of
+from smsfilter.desk.projection import identify
 from smsfilter.ledger.actor import Actor
 from smsfilter.store import ledger
 from smsfilter.store.keyfiles import KeyFileError
-from smsfilter.store.projection import identify
 from smsfilter.store.records import Records, newest_revision
 from smsfilter.store.schema import key_meta
 from smsfilter.store.writer import Transaction, Writer

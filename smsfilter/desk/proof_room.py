@@ -21,10 +21,10 @@ from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.incidents import Incidents
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import refused
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.proving import RESULTS, Given, Subject, UnprovableError
 from smsfilter.deskmetrics import ProofMetrics
 from smsfilter.rules.policy import Model
-from smsfilter.store.projection import Projection
 from smsfilter.store.reading import reading
 from smsfilter.store.writer import Transaction
 

@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from smsfilter.desk import audit, backup, block_routes, company_routes
 from smsfilter.desk.office import Office
-from smsfilter.store.projection import Projection
+from smsfilter.desk.projection import Projection
 
 
 class DeskRoom:

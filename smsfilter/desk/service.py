@@ -19,7 +19,9 @@ from smsfilter.config import ConfigError, Loaded
 from smsfilter.desk import companies, promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
+from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office, check
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.settling import settle
 from smsfilter.deskconfig import DeskConfig
@@ -29,7 +31,6 @@ from smsfilter.notify import Notify
 from smsfilter.store.connect import Unreachable, parse_url
 from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 from smsfilter.store.keyfiles import KeyFileError
-from smsfilter.store.projection import IndexTaken, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.seal import SealError
 from smsfilter.store.writer import Transaction

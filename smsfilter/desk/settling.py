@@ -12,14 +12,14 @@ from sqlalchemy import Connection, select, update
 
 from smsfilter import log
 from smsfilter.desk.adoption import adopt_these
+from smsfilter.desk.compare import Comparison
+from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office
+from smsfilter.desk.pairs import Pairs
 from smsfilter.ledger.actor import system
 from smsfilter.store import connect, keys, ledger
 from smsfilter.store.address import RedisAddress
 from smsfilter.store.claim import Claim, Found, judge
-from smsfilter.store.compare import Comparison
-from smsfilter.store.indexing import IndexTaken
-from smsfilter.store.pairs import Pairs
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import index_state
 from smsfilter.store.writer import Transaction

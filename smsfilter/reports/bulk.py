@@ -11,12 +11,12 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.ledger.actor import Actor
 from smsfilter.reports.filing import Filed, Filing, Heard
 from smsfilter.reports.intake import Intake
 from smsfilter.reports.parse import parse
-from smsfilter.store.projection import IndexAway
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.schema import report

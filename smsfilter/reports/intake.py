@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from smsfilter import log
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.deskmetrics import IntakeMetrics
 from smsfilter.reports import receipts, recourse
@@ -25,7 +26,6 @@ from smsfilter.reports.sms import Delivered
 from smsfilter.reports.triage import Triage
 from smsfilter.rules.numbers import readings
 from smsfilter.smpp.const import ESME_ROK, ESME_RX_T_APPN
-from smsfilter.store.projection import IndexAway
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.writer import Transaction
@@ -40,7 +40,7 @@ _INTERNATIONAL, _ALPHANUMERIC = 1, 5  # SMPP v3.4 §5.2.5
 
 
 class Index(Protocol):
-    """The index as the intake needs it: store/projection.py."""
+    """The index as the intake needs it: desk/projection.py."""
 
     async def follow(self, seq: int, within_s: float = IN_FORCE_WITHIN_S) -> None:
         """Return once everything up to this row of the ledger is in force; IndexAway."""

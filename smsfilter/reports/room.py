@@ -11,8 +11,10 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.desk import incidents
 from smsfilter.desk.evidence import Evidence
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.desk.owners import Owners, registry_seq
+from smsfilter.desk.projection import Projection
 from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
 from smsfilter.reports.failures import Failures
@@ -25,7 +27,6 @@ from smsfilter.reports.routes import routes
 from smsfilter.reports.sms import Delivered
 from smsfilter.reports.triage import Triage
 from smsfilter.reports.unmatched import Unmatched
-from smsfilter.store.projection import IndexAway, Projection
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.writer import Transaction
 

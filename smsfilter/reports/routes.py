@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from smsfilter.desk.api import Asked, route
 from smsfilter.desk.companies import CompanyError
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid, not_found, refused
 from smsfilter.reports import entered, ids, showing
@@ -23,7 +24,6 @@ from smsfilter.reports.entered import Entry
 from smsfilter.reports.filing import Filing, Heard
 from smsfilter.reports.intake import Intake
 from smsfilter.rules.policy import Model
-from smsfilter.store.indexing import IndexAway
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.writer import Transaction

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from smsfilter.desk.indexing import IndexAway
+from smsfilter.desk.projection import Projection
 from smsfilter.store import keys
 from smsfilter.store.address import parse_url
-from smsfilter.store.projection import IndexAway, Projection
 from smsfilter.store.records import Records
 from tests.conftest import MakeSite
 from tests.fakes.books import Books, now_us, pairs, registry_of

@@ -15,10 +15,10 @@ from smsfilter.cli.main import main
 from smsfilter.config import load
 from smsfilter.desk import api, blocks, company_routes, keys, office
 from smsfilter.desk.door import Door
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.ledger.actor import system
 from smsfilter.ledger.chain import parse
 from smsfilter.store import ledger
-from smsfilter.store.indexing import IndexAway
 from smsfilter.store.writer import Writer
 from tests.fakes.registry import REGISTRY
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.store import keys
-from smsfilter.store.projection import IndexAway
 from smsfilter.store.records import Records
 from tests.fakes.books import Books, pairs, until
 from tests.fakes.calm import customer

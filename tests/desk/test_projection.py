@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from smsfilter.desk.indexing import IndexAway, IndexTaken
 from smsfilter.store import keys, registry
 from smsfilter.store.connect import client as connected_client
 from smsfilter.store.connect import parse_url
-from smsfilter.store.projection import IndexAway, IndexTaken
 from smsfilter.store.records import Records
 from tests.conftest import MakeRedis
 from tests.fakes.books import Books, pairs, until

@@ -13,11 +13,11 @@ from smsfilter.decisions.layout import Kind
 from smsfilter.desk.api import Asked
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.proof_room import ProofRoom
 from smsfilter.ledger.actor import local
 from smsfilter.ledger.chain import parse
 from smsfilter.store import ledger
-from smsfilter.store.projection import Projection
 from tests.fakes.desks import At, blocked
 from tests.fakes.recorded import Recorded
 

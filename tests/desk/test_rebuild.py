@@ -14,9 +14,9 @@ from smsfilter.config import load, load_config
 from smsfilter.desk import adoption
 from smsfilter.desk.founding import found
 from smsfilter.desk.office import Office
+from smsfilter.desk.pairs import Pair
 from smsfilter.ledger.actor import local
 from smsfilter.store import keys
-from smsfilter.store.pairs import Pair
 from smsfilter.store.records import Records
 from smsfilter.store.schema import block, customer
 from smsfilter.store.seal import place

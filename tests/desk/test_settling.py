@@ -3,13 +3,13 @@
 import pytest
 from sqlalchemy import select, update
 
+from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office
 from smsfilter.desk.restore import End, enter
 from smsfilter.desk.settling import settle
 from smsfilter.ledger.actor import local
 from smsfilter.store import customers, ledger
 from smsfilter.store.connect import Unreachable, parse_url
-from smsfilter.store.projection import IndexTaken
 from smsfilter.store.schema import block, index_state
 from smsfilter.store.writer import Transaction
 from tests.fakes.desks import At, blocked

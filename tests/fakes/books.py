@@ -16,12 +16,12 @@ import redis
 from sqlalchemy import Connection, insert, select, update
 
 from smsfilter.desk import blocks
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import system
 from smsfilter.rules.senders import RegistryFile
 from smsfilter.store import customers
 from smsfilter.store.address import parse_url
-from smsfilter.store.projection import Projection
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import block, company, company_source, customer, index_state, ledger
 from smsfilter.store.seal import Seal

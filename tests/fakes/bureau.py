@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table, select
 
 from smsfilter.config import Config
 from smsfilter.desk import companies
+from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.keys import Keys
 from smsfilter.desk.matching import Forward
 from smsfilter.desk.office import Office
@@ -37,7 +38,6 @@ from smsfilter.rules.policy import Policy
 from smsfilter.rules.registry import RegistryFile
 from smsfilter.smpp.const import DELIVER_SM, ESME_ROK
 from smsfilter.store import ledger
-from smsfilter.store.projection import IndexAway
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import block, case_file, metadata, mo_part, report, sms_out
 from smsfilter.store.seal import Seal

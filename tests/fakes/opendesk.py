@@ -18,6 +18,7 @@ from smsfilter.desk.api import app
 from smsfilter.desk.companies import import_
 from smsfilter.desk.door import Door
 from smsfilter.desk.office import Office
+from smsfilter.desk.projection import Projection
 from smsfilter.desk.room import DeskRoom
 from smsfilter.ledger.actor import system
 from smsfilter.ledger.chain import Entry, parse
@@ -25,7 +26,6 @@ from smsfilter.reports.room import ReportRoom
 from smsfilter.rules.registry import RegistryFile
 from smsfilter.store import ledger
 from smsfilter.store.connect import parse_url
-from smsfilter.store.projection import Projection
 from smsfilter.store.schema import metadata
 from tests.fakes.daemon import ROOT
 from tests.fakes.desks import At, opened

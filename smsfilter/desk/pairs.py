@@ -6,32 +6,22 @@ reported under several ids. So a pair has ended only where no live block of the 
 the same member; who of several customers has a number now is asked of the vault.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, exists, func, select, tuple_
 
+from smsfilter.desk.blocks import SUBSCRIBER
+from smsfilter.desk.vault import Vault
 from smsfilter.rules.headers import source_forms
 from smsfilter.store.schema import block, company, company_source, customer, reseller_grant
 
 PAGE: Final = 1_000
 """Blocks read at once: a second of work at most, and no memory to speak of."""
-BY_ID: Final = "source:#"
-"""How a target names a subscriber's own number as a source: by the id of that customer."""
 _AT_ONCE: Final = 500
 
 Blocks = Sequence[Row[Any]]
-
-
-class Numbers(Protocol):
-    """Who opens customers' numbers: the desk's vault."""
-
-    def numbers(self, connection: Connection, ids: Iterable[str]) -> dict[str, str]:
-        """Open the numbers of customers (E.164 digits); without those that were erased."""
-
-    def find(self, connection: Connection, digits: str) -> str | None:
-        """Return the id of whoever has this number now."""
 
 
 class Pair(NamedTuple):
@@ -70,8 +60,8 @@ NOTHING: Final = Page()
 class Pairs:
     """Reads blocks as the pairs that the path asks for."""
 
-    def __init__(self, numbers: Numbers, country_code: str) -> None:
-        self._numbers = numbers
+    def __init__(self, vault: Vault, country_code: str) -> None:
+        self._vault = vault
         self._country_code = country_code
 
     def put(self, connection: Connection, since: int, to: int, after: Place = START) -> Page:
@@ -92,12 +82,12 @@ class Pairs:
 
     def of_number(self, connection: Connection, digits: str) -> set[Pair]:
         """Give the pairs that stand for one number."""
-        owner = self._numbers.find(connection, digits)
+        owner = self._vault.find(connection, digits)
         return set() if owner is None else self._standing(connection, [owner])
 
     def known(self, connection: Connection, pair: Pair) -> bool:
         """Whether a block of whoever has the number now, live or ended, makes this pair."""
-        owner = self._numbers.find(connection, pair.number)
+        owner = self._vault.find(connection, pair.number)
         if owner is None:
             return False
         blocks = connection.execute(_rows().where(block.c.customer == owner)).all()
@@ -123,7 +113,7 @@ class Pairs:
         holders = {each.customer for each in blocks}
         for each in blocks:
             if each.retired_at is not None:
-                owner = self._numbers.find(connection, named[each.id].number)
+                owner = self._vault.find(connection, named[each.id].number)
                 holders |= {owner} if owner else set()
         standing = self._standing(connection, sorted(holders))
         ended = dict.fromkeys(named[each.id] for each in blocks)
@@ -140,10 +130,9 @@ class Pairs:
     def _named(self, connection: Connection, blocks: Blocks) -> dict[int, Pair]:
         """Spell blocks as pairs, by their ids, as far as the numbers are there."""
         wanted = {each.customer for each in blocks}
-        wanted |= {
-            each.target.removeprefix(BY_ID) for each in blocks if each.target.startswith(BY_ID)
-        }
-        digits = self._numbers.numbers(connection, wanted)
+        targets = (each.target for each in blocks)
+        wanted |= {each.removeprefix(SUBSCRIBER) for each in targets if each.startswith(SUBSCRIBER)}
+        digits = self._vault.numbers(connection, wanted)
         named: dict[int, Pair] = {}
         for each in blocks:
             number, member = digits.get(each.customer), self._member(each.target, digits)
@@ -152,9 +141,9 @@ class Pairs:
         return named
 
     def _member(self, target: str, digits: dict[str, str]) -> str | None:
-        if not target.startswith(BY_ID):
+        if not target.startswith(SUBSCRIBER):
             return target
-        number = digits.get(target.removeprefix(BY_ID))
+        number = digits.get(target.removeprefix(SUBSCRIBER))
         if number is None:
             return None
         return f"source:{source_forms(number.encode(), self._country_code).normalised}"

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection
 
+from smsfilter.desk.indexing import TOGETHER
+from smsfilter.desk.pairs import START, Page, Pair, Pairs, Place, companies_known
 from smsfilter.log import mask_destination, mask_source
 from smsfilter.rules.registry import COMPANY_ID, RegistryFile
 from smsfilter.store import keys, registry
-from smsfilter.store.indexing import TOGETHER
-from smsfilter.store.pairs import START, Page, Pair, Pairs, Place, companies_known
 from smsfilter.store.reading import reading
 from smsfilter.store.records import Records
 

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, insert, select, update
 
 from smsfilter import log
-from smsfilter.ledger.actor import system
-from smsfilter.store import connect, ledger
-from smsfilter.store.address import RedisAddress
-from smsfilter.store.claim import new_desk, new_epoch
-from smsfilter.store.compare import Comparison, Difference
-from smsfilter.store.indexing import (
+from smsfilter.desk.compare import Comparison, Difference
+from smsfilter.desk.indexing import (
     Counts,
     Identity,
     IndexAway,
     Indexing,
-    IndexTaken,
     Means,
     ReadRegistry,
 )
+from smsfilter.desk.pairs import START, Pair, Pairs, unconfirmed
+from smsfilter.desk.vault import Vault
+from smsfilter.ledger.actor import system
+from smsfilter.store import connect, ledger
+from smsfilter.store.address import RedisAddress
+from smsfilter.store.claim import new_desk, new_epoch
 from smsfilter.store.line import dialled
-from smsfilter.store.pairs import START, Numbers, Pair, Pairs, unconfirmed
 from smsfilter.store.reading import reading
 from smsfilter.store.records import Records, RecordsAway
 from smsfilter.store.schema import block, customer, index_state
@@ -41,8 +41,6 @@ from smsfilter.store.writer import Transaction, Writer
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-__all__ = ["IndexAway", "IndexTaken", "Projection", "State", "identify"]
 
 LOOK_EVERY_S: Final = 1.0
 RETRY_LEAST_S: Final = 0.05
@@ -94,7 +92,7 @@ def identify(transaction: Transaction) -> Identity:
 class Projection:
     """Keeps the index of `address` what the records say.
 
-    `numbers` is the vault, `registry` reads the registry from the records, `clock` gives µs UTC.
+    `registry` reads the registry from the records, `clock` gives µs UTC.
     With `replicas` a write counts only once so many of them have it.
     """
 
@@ -103,7 +101,7 @@ class Projection:
         records: Records,
         writer: Writer,
         address: RedisAddress,
-        numbers: Numbers,
+        vault: Vault,
         registry: ReadRegistry,
         *,
         prefix: str,
@@ -117,7 +115,7 @@ class Projection:
         self._writer = writer
         self._address = address
         self._prefix = prefix
-        self._pairs = Pairs(numbers, country_code)
+        self._pairs = Pairs(vault, country_code)
         self._registry = registry
         self._clock = clock
         self._replicas = replicas

@@ -17,12 +17,7 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Connection
 
 from smsfilter import log
-from smsfilter.log import mask_destination
-from smsfilter.rules.senders import RegistryFile
-from smsfilter.store import keys, ledger, registry
-from smsfilter.store.claim import Claim, Found, judge, marker, owner
-from smsfilter.store.line import Command, Line
-from smsfilter.store.pairs import (
+from smsfilter.desk.pairs import (
     NOTHING,
     START,
     Page,
@@ -32,6 +27,11 @@ from smsfilter.store.pairs import (
     companies_changed,
     companies_known,
 )
+from smsfilter.log import mask_destination
+from smsfilter.rules.senders import RegistryFile
+from smsfilter.store import keys, ledger, registry
+from smsfilter.store.claim import Claim, Found, judge, marker, owner
+from smsfilter.store.line import Command, Line
 from smsfilter.store.reading import reading
 from smsfilter.store.records import Records
 
