@@ -10,8 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+from smsfilter.cli.given import number
 from smsfilter.cli.newfile import FileError, new_file
 from smsfilter.cli.printable import printable
+from smsfilter.cli.saying import local_time, say_json
+from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _export(args: argparse.Namespace) -> int:
-    from smsfilter.cli.client import DeskError, run_with_desk  # noqa: PLC0415 - start-up stays light
+    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
 
     def work(client: "Client") -> int:
         try:
@@ -85,7 +88,7 @@ def _export(args: argparse.Namespace) -> int:
         print(f"{args.file}: seq {first} to {last}, chain {said['chain']}", file=sys.stderr)
         return 0
 
-    return run_with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _written(lines: Iterator[str], file: IO[bytes]) -> dict[str, Any] | None:
@@ -115,7 +118,7 @@ def _opened(name: str) -> Iterator[IO[bytes]]:
 
 
 def _checkpoints(args: argparse.Namespace) -> int:
-    from smsfilter.cli.client import DeskError, run_with_desk  # noqa: PLC0415 - start-up stays light
+    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
 
     def work(client: "Client") -> int:
         if args.keep is None:
@@ -125,7 +128,7 @@ def _checkpoints(args: argparse.Namespace) -> int:
         except (OSError, ValueError) as error:
             raise DeskError(f"{args.keep}: {error}") from None
 
-    return run_with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _printed(client: "Client", first: int | None) -> int:
@@ -161,12 +164,10 @@ def _kept(client: "Client", path: Path) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from smsfilter.cli.client import run_with_desk  # noqa: PLC0415 - start-up stays light
-
     wanted = {
         "case": args.case,
         "customer": args.customer,
-        "number": sys.stdin.readline().strip() if args.number else None,
+        "number": number() if args.number else None,
         "before": args.before,
         "limit": args.last,
     }
@@ -175,7 +176,7 @@ def _show(args: argparse.Namespace) -> int:
         given = {name: value for name, value in wanted.items() if value is not None}
         items = client.post("/ledger/read", given)["items"]
         if args.json:
-            print(json.dumps(items, ensure_ascii=False))
+            say_json(items)
         else:
             for item in items:
                 print("\n".join(map(printable, _told(item))))
@@ -183,11 +184,10 @@ def _show(args: argparse.Namespace) -> int:
                 print(f"older ones: --before {items[0]['seq']}", file=sys.stderr)
         return 0
 
-    return run_with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _told(item: dict[str, Any]) -> Iterator[str]:
-    from smsfilter.cli.client import local_time  # noqa: PLC0415 - start-up stays light
 
     about = [item["object"], item["number"], item["case"] and f"case {item['case']}"]
     what = "  ".join((item["action"], *filter(None, about)))

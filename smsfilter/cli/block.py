@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from smsfilter.cli import block_proof
-from smsfilter.cli.saying import (
+from smsfilter.cli.given import (
     InputError,
     add_list_options,
+    block_id,
     moment,
     numbers,
     page_size,
-    progress,
     reads,
-    say_force,
-    say_json,
-    say_timeline,
     table_of,
-    with_desk,
 )
+from smsfilter.cli.saying import local_time, progress, say_force, say_json, say_timeline
+from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config, warn
 
 if TYPE_CHECKING:
@@ -86,19 +84,12 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     adopt.add_argument("--all", action="store_true", help="adopt all of them")
     for action in (show, remove):
-        action.add_argument("block", metavar="ID", type=_id, help="as in block list")
+        action.add_argument("block", metavar="ID", type=block_id, help="as in block list")
     works = {list_: _list, show: _show, new: _add, remove: _remove}
     for action, work in {**works, recycle: _recycle, adopt: _adopt}.items():
         add_config(action)
         action.add_argument("--json", action="store_true", help="print JSON")
         action.set_defaults(run=reads(work))
-
-
-def _id(text: str) -> int:
-    digits = text.removeprefix("block:")
-    if not digits.isdigit() or len(digits) > 18:
-        raise argparse.ArgumentTypeError(f"not the id of a block: {text}")
-    return int(digits)
 
 
 # --- looked at
@@ -109,7 +100,6 @@ def _list(args: argparse.Namespace) -> int:
 
     def work(desk: "Client") -> int:
         from smsfilter.cli import table  # noqa: PLC0415 - start-up stays light
-        from smsfilter.cli.client import local_time  # noqa: PLC0415
 
         found = islice(_found(desk, args, of), args.limit)
         if args.json:
@@ -147,7 +137,6 @@ def _found(desk: "Client", args: argparse.Namespace, of: list[str]) -> Iterator[
 
 def _show(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
-        from smsfilter.cli.client import local_time  # noqa: PLC0415 - start-up stays light
 
         said = desk.get(f"/blocks/{args.block}")
         if args.json:
@@ -211,7 +200,6 @@ def _pairs(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 def _remove(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
-        from smsfilter.cli.client import local_time  # noqa: PLC0415 - start-up stays light
 
         said = desk.post(f"/blocks/{args.block}/remove", {"reason": args.reason})
         if args.json:

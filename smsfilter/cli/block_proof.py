@@ -1,10 +1,12 @@
 """`smsfilter block proof`: since when a customer has blocked a company, and what it sent since."""
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from smsfilter.cli.given import block_id, number
+from smsfilter.cli.saying import local_time, say_json
+from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         epilog="Exit status: 0 proven, 1 a forward was found, 3 not provable, 2 usage.",
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("id", metavar="ID", nargs="?", type=int, help="the block")
+    which.add_argument("id", metavar="ID", nargs="?", type=block_id, help="the block")
     which.add_argument("--company", metavar="ID", help="the company that was blocked")
     which.add_argument("--source", metavar="SOURCE", help="the source that was blocked")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -51,12 +53,12 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask the desk for the proof."""
-    from smsfilter.cli.client import DeskError, run_with_desk  # noqa: PLC0415 - start-up stays light
+    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
 
     wanted: dict[str, Any] = {"block": args.id}
     if args.id is None:
         name = "company" if args.company else "source"
-        wanted = {"customer": _number(), name: getattr(args, name)}
+        wanted = {"customer": number(), name: getattr(args, name)}
 
     def work(desk: "Client") -> int:
         try:
@@ -65,23 +67,16 @@ def run(args: argparse.Namespace) -> int:
             print(f"smsfilter: {error}", file=sys.stderr)
             return 2 if error.answer.get("status") == 422 else 3
         if args.json:
-            print(json.dumps(proof, ensure_ascii=False))
+            say_json(proof)
         else:
             _show(proof)
         return STATUS[proof["result"]]
 
-    return run_with_desk(args, work)
-
-
-def _number() -> str:
-    if sys.stdin.isatty():
-        print("customer's number: ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip()
+    return with_desk(args, work)
 
 
 def _show(proof: dict[str, Any]) -> None:
     from smsfilter.cli import table  # noqa: PLC0415 - start-up stays light
-    from smsfilter.cli.client import local_time  # noqa: PLC0415
     from smsfilter.reports.ids import spell  # noqa: PLC0415
 
     print(f"{proof['customer']} and {proof['target']}: {_SAID[proof['result']]}")
@@ -117,8 +112,6 @@ def _show(proof: dict[str, Any]) -> None:
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    from smsfilter.cli.client import local_time  # noqa: PLC0415 - start-up stays light
-
     where = f"{one['segment']}/{one['slot']}"
     when = local_time(one["at"])
     return when, one["proxy"], where, one["source"], one["verdict"], one["reason"]

@@ -1,11 +1,8 @@
 """How commands talk to the running desk: over its UNIX socket, and errors in one line."""
 
-import argparse
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,25 +125,3 @@ def _said(response: httpx.Response) -> DeskError:
         return DeskError(answer["detail"], answer)
     except (ValueError, KeyError, TypeError):
         return DeskError(f"the desk answered {response.status_code}")
-
-
-def run_with_desk(args: argparse.Namespace, work: Callable[[Client], int]) -> int:
-    """Run `work` with the desk of the configuration; 1 if that goes wrong."""
-    from smsfilter.config import load_config  # noqa: PLC0415 - dear: not for `smsfilter -h`
-
-    config = load_config(args.config)
-    client = Client(config.state_dir, f"smsfilter desk -c {args.config}")
-    try:
-        return work(client)
-    except DeskError as error:
-        print(f"smsfilter: {error}", file=sys.stderr)
-        return 1
-    finally:
-        client.close()
-
-
-def local_time(us: int | None) -> str:
-    """Say a time (µs UTC) as people read it, with its offset; a dash for none."""
-    if us is None:
-        return "–"
-    return datetime.fromtimestamp(us // 1_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")

@@ -1,12 +1,12 @@
 """`smsfilter company`: the registry that the desk looks after, as a whole and by the company."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from smsfilter.cli.saying import say_force
+from smsfilter.cli.saying import local_time, say_force, say_json
+from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config, warn
 
 if TYPE_CHECKING:
@@ -83,12 +83,6 @@ def _own(args: argparse.Namespace) -> dict[str, Any]:
     return own
 
 
-def _with_desk(args: argparse.Namespace, work: "Any") -> int:
-    from smsfilter.cli.client import run_with_desk  # noqa: PLC0415 - start-up stays light
-
-    return run_with_desk(args, work)
-
-
 def _import(args: argparse.Namespace) -> int:
     from smsfilter.config import load_yaml  # noqa: PLC0415 - start-up stays light
     from smsfilter.rules.registry import RegistryFile  # noqa: PLC0415
@@ -101,7 +95,7 @@ def _import(args: argparse.Namespace) -> int:
         path = "/companies/import" + ("?rehearse=yes" if args.dry_run else "")
         said = desk.send(path, content.encode())
         if args.json:
-            print(json.dumps(said, ensure_ascii=False))
+            say_json(said)
             return 0
         would = "would be " if args.dry_run else ""
         for what in ("added", "ended"):
@@ -120,7 +114,7 @@ def _import(args: argparse.Namespace) -> int:
         say_force(said, "in force within 2 seconds")
         return 0
 
-    return _with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -130,7 +124,7 @@ def _export(args: argparse.Namespace) -> int:
         print(as_yaml({"companies": {}} | desk.get("/companies/export")), end="")
         return 0
 
-    return _with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -140,24 +134,23 @@ def _list(args: argparse.Namespace) -> int:
         found = desk.pages("/companies", state=args.state, limit=500)
         if args.json:
             for each in found:
-                print(json.dumps(each, ensure_ascii=False))
+                say_json(each)
             return 0
         rows = [(each["id"], each["name"] or "", _state(each), each["blocks"]) for each in found]
         table.show(("company", "name", "state", "blocked by"), rows, "no companies")
         return 0
 
-    return _with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _show(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
         from smsfilter.cli import table  # noqa: PLC0415 - start-up stays light
-        from smsfilter.cli.client import local_time  # noqa: PLC0415
         from smsfilter.cli.registry import as_yaml  # noqa: PLC0415
 
         shown = desk.get(f"/companies/{quote(args.id, safe='')}")
         if args.json:
-            print(json.dumps(shown, ensure_ascii=False))
+            say_json(shown)
             return 0
         print(f"{shown['id']}: {_state(shown)}, blocked by {shown['blocks']} customers")
         for name, said in (("resellers", "may send for it"), ("merged", "were merged into it")):
@@ -173,18 +166,18 @@ def _show(args: argparse.Namespace) -> int:
             table.show(("it had", "", "from", "to"), rows, "")
         return 0
 
-    return _with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _add(args: argparse.Namespace) -> int:
-    return _with_desk(
+    return with_desk(
         args, lambda desk: _changed(desk.post("/companies", {"id": args.id, **_own(args)}))
     )
 
 
 def _extend(args: argparse.Namespace) -> int:
     path = f"/companies/{quote(args.id, safe='')}/extend"
-    return _with_desk(args, lambda desk: _changed(desk.post(path, _own(args))))
+    return with_desk(args, lambda desk: _changed(desk.post(path, _own(args))))
 
 
 def _merge(args: argparse.Namespace) -> int:
@@ -196,7 +189,7 @@ def _merge(args: argparse.Namespace) -> int:
         )
         return _changed(said)
 
-    return _with_desk(args, work)
+    return with_desk(args, work)
 
 
 def _state(company: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from smsfilter.cli.audit import witnesses_in
 from smsfilter.cli.newfile import new_file, refuse_existing
+from smsfilter.cli.saying import local_time
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
 
@@ -164,7 +165,6 @@ def _wrong(detail: str) -> Exception:
 
 
 def _restore(args: argparse.Namespace) -> int:
-    from smsfilter.cli.client import local_time  # noqa: PLC0415 - start-up stays light
     from smsfilter.config import load_config  # noqa: PLC0415
     from smsfilter.desk.restore import Restore  # noqa: PLC0415
     from smsfilter.ledger.actor import local  # noqa: PLC0415

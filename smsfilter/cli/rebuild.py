@@ -5,11 +5,11 @@ It needs the records alone, so the desk must be down; a running desk mends the i
 
 import argparse
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from smsfilter.cli.saying import say_json
 from smsfilter.cli.steps import unlogged
 from smsfilter.cli.store import add_config, warn
 
@@ -105,7 +105,7 @@ def _projection(loaded: "Loaded", office: "Office", address: "RedisAddress") -> 
 
 def _print_json(counts: "Counts | None", found: "Difference") -> None:
     done = {} if counts is None else {"added": counts.added, "removed": counts.removed}
-    print(json.dumps({"in_step": found.in_step, **done, **asdict(found)}, ensure_ascii=False))
+    say_json({"in_step": found.in_step, **done, **asdict(found)})
 
 
 def _print(counts: "Counts | None", found: "Difference") -> None:

@@ -10,22 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
-from smsfilter.cli.printable import indented, printable
-from smsfilter.cli.saying import (
+from smsfilter.cli.given import (
     InputError,
     add_list_options,
     ask,
     moment,
     page_size,
     past,
-    progress,
     reads,
-    say_force,
-    say_json,
-    say_timeline,
     table_of,
-    with_desk,
 )
+from smsfilter.cli.printable import indented, printable
+from smsfilter.cli.saying import local_time, progress, say_force, say_json, say_timeline
+from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
@@ -278,7 +275,6 @@ def _say_import(summary: dict[str, Any]) -> None:
 def _list(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
         from smsfilter.cli import table  # noqa: PLC0415 - start-up stays light
-        from smsfilter.cli.client import local_time  # noqa: PLC0415
 
         query = {"state": args.state, "since": args.since, "limit": page_size(args)}
         found = islice(desk.pages("/reports", **query), args.limit)
@@ -319,7 +315,6 @@ def _show(args: argparse.Namespace) -> int:
 
 def _say_report(said: dict[str, Any]) -> None:
     from smsfilter.cli import table  # noqa: PLC0415 - start-up stays light
-    from smsfilter.cli.client import local_time  # noqa: PLC0415
 
     copies = f", {said['copies']} copies" if said["copies"] > 1 else ""
     print(f"report {said['number']} (report:{said['id']}): {said['state']}")

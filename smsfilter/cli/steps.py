@@ -1,12 +1,32 @@
-"""Commands of the desk that need no running one: what went wrong is said in a line."""
+"""How the commands of the desk run, beside a running one or without: errors in one line each."""
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from smsfilter.cli.client import Client
 
 Step = Callable[[argparse.Namespace], int]
+
+
+def with_desk(args: argparse.Namespace, work: "Callable[[Client], int]") -> int:
+    """Run `work` with the running desk of the configuration; 1 if that goes wrong."""
+    from smsfilter.cli.client import Client, DeskError  # noqa: PLC0415 - start-up stays light
+    from smsfilter.config import load_config  # noqa: PLC0415
+
+    config = load_config(args.config)
+    client = Client(config.state_dir, f"smsfilter desk -c {args.config}")
+    try:
+        return work(client)
+    except DeskError as error:
+        print(f"smsfilter: {error}", file=sys.stderr)
+        return 1
+    finally:
+        client.close()
 
 
 def told(step: Step) -> Step:
