@@ -16,7 +16,9 @@ from smsfilter.cli.given import (
     moment,
     numbers,
     page_size,
+    pair,
     reads,
+    service,
     table_of,
 )
 from smsfilter.cli.saying import local_time, progress, say_force, say_json, say_timeline
@@ -181,20 +183,11 @@ def _add(args: argparse.Namespace) -> int:
 def _pairs(args: argparse.Namespace) -> list[tuple[str, str]]:
     """Return the customers' numbers, each with whom it is to be blocked for. Raises InputError."""
     if args.source == "-":
-        pairs = [line.split(maxsplit=1) for line in numbers()]
-        if any(len(pair) != 2 for pair in pairs):
-            raise InputError("each line is a customer's number, a blank, and the source")
-        return [(number, f"source:{source}") for number, source in pairs]
+        return [(number, f"source:{source}") for number, source in map(pair, numbers())]
     if args.source is not None:
-        from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
-        from smsfilter.rules.numbers import subscriber  # noqa: PLC0415
-
-        if subscriber(args.source.encode(), load(args.config).policy.country_code):
-            raise InputError(
-                "a person's number is seen by all where it is an argument: write --source - and, on"
-                " standard input, the customer's number, a blank, and the source"
-            )
-    target = "*" if args.everybody else args.company or f"source:{args.source}"
+        target = f"source:{service(args)}"
+    else:
+        target = "*" if args.everybody else args.company
     return [(number, target) for number in numbers()]
 
 

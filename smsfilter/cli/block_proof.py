@@ -2,18 +2,22 @@
 
 import argparse
 import sys
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from smsfilter.cli.given import block_id, number
+from smsfilter.cli.given import InputError, block_id, number, pair, service
 from smsfilter.cli.saying import local_time, say_json
 from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smsfilter.cli.client import Client
 
 STATUS: Final = {"proven": 0, "forwarded": 1, "not_provable": 3}
 """Exit statuses; 3 also where the desk could not be asked: then nothing is proven either."""
+USAGE: Final = 2
 _SAID: Final = {
     "proven": "PROVEN: nothing was forwarded since the block",
     "forwarded": "FORWARDED: the block was in force, and a message went to the SMSC",
@@ -45,34 +49,60 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("id", metavar="ID", nargs="?", type=block_id, help="the block")
     which.add_argument("--company", metavar="ID", help="the company that was blocked")
-    which.add_argument("--source", metavar="SOURCE", help="the source that was blocked")
+    which.add_argument(
+        "--source",
+        metavar="SOURCE",
+        help="the source that was blocked; -: it stands behind the number, as a person's has to",
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     add_config(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask the desk for the proof."""
-    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
+    """Ask the desk for the proof. Where none is made, the status is neither 0 nor 1."""
+    from smsfilter.config import ConfigError  # noqa: PLC0415 - start-up stays light
 
-    wanted: dict[str, Any] = {"block": args.id}
-    if args.id is None:
-        name = "company" if args.company else "source"
-        wanted = {"customer": number(), name: getattr(args, name)}
+    try:
+        return with_desk(args, _asking(_wanted(args), args.json))
+    except InputError as error:
+        print(f"smsfilter: {error}", file=sys.stderr)
+        return USAGE
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return STATUS["not_provable"]
+
+
+def _wanted(args: argparse.Namespace) -> dict[str, Any]:
+    """Say what is to be proven. Raises InputError."""
+    if args.id is not None:
+        return {"block": args.id}
+    if args.company is not None:
+        return {"customer": number(), "company": args.company}
+    if args.source == "-":
+        customer, source = pair(number())
+        return {"customer": customer, "source": source}
+    source = service(args)
+    return {"customer": number(), "source": source}
+
+
+def _asking(wanted: dict[str, Any], as_json: bool) -> "Callable[[Client], int]":
+    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
 
     def work(desk: "Client") -> int:
         try:
             proof = desk.post("/blocks/proof", wanted)
         except DeskError as error:
             print(f"smsfilter: {error}", file=sys.stderr)
-            return 2 if error.answer.get("status") == 422 else 3
-        if args.json:
+            is_usage = error.answer.get("status") == HTTPStatus.UNPROCESSABLE_ENTITY
+            return USAGE if is_usage else STATUS["not_provable"]
+        if as_json:
             say_json(proof)
         else:
             _show(proof)
         return STATUS[proof["result"]]
 
-    return with_desk(args, work)
+    return work
 
 
 def _show(proof: dict[str, Any]) -> None:

@@ -115,6 +115,27 @@ def numbers(source: str = "-") -> list[str]:
     return _lines(sys.stdin.read())
 
 
+def pair(line: str) -> tuple[str, str]:
+    """Read a customer's number and, behind a blank, a source. Raises InputError."""
+    found = line.split(maxsplit=1)
+    if len(found) != 2:
+        raise InputError("each line is a customer's number, a blank, and the source")
+    return found[0], found[1]
+
+
+def service(args: argparse.Namespace) -> str:
+    """Return the option --source. InputError where it is a person's number: all would see it."""
+    from smsfilter.config import load  # noqa: PLC0415 - start-up stays light
+    from smsfilter.rules.numbers import subscriber  # noqa: PLC0415
+
+    if subscriber(args.source.encode(), load(args.config).policy.country_code):
+        raise InputError(
+            "a person's number is seen by all where it is an argument: write --source - and, on"
+            " standard input, the customer's number, a blank, and the source"
+        )
+    return str(args.source)
+
+
 def _lines(text: str) -> list[str]:
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:

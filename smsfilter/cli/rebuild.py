@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from smsfilter.desk.compare import Difference
     from smsfilter.desk.indexing import Counts
     from smsfilter.desk.office import Office
-    from smsfilter.desk.projection import Projection
-    from smsfilter.store.address import RedisAddress
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -73,34 +71,17 @@ def run(args: argparse.Namespace) -> int:
 async def _work(
     args: argparse.Namespace, loaded: "Loaded", office: "Office"
 ) -> "tuple[Counts | None, Difference]":
-    from smsfilter.desk.settling import settle  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.projection import Projection  # noqa: PLC0415 - start-up stays light
+    from smsfilter.desk.settling import settle  # noqa: PLC0415
     from smsfilter.store.address import parse_url  # noqa: PLC0415
 
     redis = loaded.config.redis
     address = parse_url(redis.url, loaded.config.state_dir, redis.password())
     if not args.compare:
         await settle(office, address, take_over=args.take_over)
-    projection = _projection(loaded, office, address)
+    projection = Projection.of(office, address)
     counts = None if args.compare else await projection.rebuild(take_over=args.take_over)
     return counts, await projection.compare()
-
-
-def _projection(loaded: "Loaded", office: "Office", address: "RedisAddress") -> "Projection":
-    from smsfilter.desk.companies import load as load_companies  # noqa: PLC0415
-    from smsfilter.desk.projection import Projection  # noqa: PLC0415
-
-    redis = loaded.config.redis
-    return Projection(
-        office.records,
-        office.writer,
-        address,
-        office.vault,
-        load_companies,
-        prefix=redis.prefix,
-        country_code=loaded.policy.country_code,
-        clock=office.clock,
-        replicas=redis.replicas,
-    )
 
 
 def _print_json(counts: "Counts | None", found: "Difference") -> None:

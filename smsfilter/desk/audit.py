@@ -19,6 +19,7 @@ from starlette.routing import Route
 from smsfilter.desk.api import PAGE_MOST, Asked, Lines, route
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid
+from smsfilter.desk.written import Number, digits_of
 from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.chain import parse
 from smsfilter.ledger.checkpoint import read
@@ -39,7 +40,7 @@ class _Wanted(Model):
 
     case: str | None = None
     customer: str | None = None
-    number: Annotated[str, Field(pattern=r"^[0-9]{3,15}$")] | None = None
+    number: Number | None = None
     before: int | None = None
     limit: Annotated[int, Field(ge=1, le=PAGE_MOST)] = 50
 
@@ -129,7 +130,8 @@ class Audit:
         connection, vault = transaction.connection, self._office.vault
         customer_id = wanted.customer
         if wanted.number is not None:
-            customer_id = vault.find(connection, wanted.number) or ""
+            digits = digits_of(wanted.number, self._office.policy.country_code)
+            customer_id = vault.find(connection, digits) or ""
         query = select(ledger).order_by(ledger.c.seq.desc()).limit(wanted.limit)
         for column, value in (("case_id", wanted.case), ("customer_id", customer_id)):
             if value is not None:

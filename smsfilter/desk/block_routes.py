@@ -22,6 +22,7 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found, refused
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.timeline import timeline
+from smsfilter.desk.written import NO_CUSTOMER, Number, digits_of
 from smsfilter.rules.numbers import customer_key
 from smsfilter.rules.policy import Model
 from smsfilter.store.connect import Unreachable
@@ -32,9 +33,7 @@ RECYCLED_MOST: Final = 500
 """Numbers of one request."""
 _TOGETHER: Final = 50
 """Numbers of one transaction: reports wait for it."""
-_NO_CUSTOMER: Final = "not a number of a customer: write it as 13800138000 or +8613800138000"
 
-Number = Annotated[str, Field(min_length=1, max_length=40)]
 Reason = Annotated[str, Field(pattern=r"^[a-z][a-z -]{0,39}$")]
 """A few words without digits: it stands in the ledger, where no number may."""
 Target = Annotated[str, Field(min_length=1, max_length=200)]
@@ -107,7 +106,7 @@ class _Blocks:
     async def of(self, asked: Asked) -> Any:
         """The blocks of one customer: the number stands in the body, not in the path."""
         wanted: _Of = asked.body(_Of)
-        digits = self._digits(wanted.customer)
+        digits = digits_of(wanted.customer, self._country_code)
         vault = self._office.vault
         before, limit = asked.before()
 
@@ -160,7 +159,7 @@ class _Blocks:
         work = partial(
             blocking.add,
             vault=self._office.vault,
-            digits=self._digits(wanted.customer),
+            digits=digits_of(wanted.customer, self._country_code),
             target=wanted.target,
             reason=wanted.reason,
             by=asked.by,
@@ -229,7 +228,7 @@ class _Blocks:
         for n, row in enumerate(rows):
             digits = customer_key(row.customer, self._country_code)
             if digits is None:
-                problems.append({"row": n, "problem": _NO_CUSTOMER})
+                problems.append({"row": n, "problem": NO_CUSTOMER})
             elif row.recycled_at is not None and row.recycled_at > self._office.clock():
                 problems.append({"row": n, "problem": "recycled_at has not come yet"})
             else:
@@ -237,12 +236,6 @@ class _Blocks:
         if problems:
             raise _wrong(problems)
         return found
-
-    def _digits(self, written: str) -> str:
-        digits = customer_key(written, self._country_code)
-        if digits is None:
-            raise invalid(_NO_CUSTOMER)
-        return digits
 
 
 def _wrong(problems: list[dict[str, Any]]) -> Problem:

@@ -20,6 +20,7 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid, not_found, refused
 from smsfilter.rules.policy import Model
 from smsfilter.rules.registry import Company, CompanyId, RegistryFile
+from smsfilter.store.reading import reading
 from smsfilter.store.registry import uncollected
 from smsfilter.store.writer import Transaction
 
@@ -128,11 +129,7 @@ class _Companies:
     # --- steps
 
     async def _read(self, work: Callable[..., T], *arguments: Any) -> T:
-        def look() -> T:
-            with self._office.records.reading() as connection:
-                return work(connection, *arguments)
-
-        return await asyncio.to_thread(look)
+        return await reading(self._office.records, lambda each: work(each, *arguments))
 
     async def _write(self, work: Callable[[Transaction], T]) -> T:
         try:

@@ -12,11 +12,12 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy import Connection, insert, select, update
 
 from smsfilter import log
+from smsfilter.desk import companies
 from smsfilter.desk.compare import Comparison, Difference
 from smsfilter.desk.indexing import (
     Counts,
@@ -26,6 +27,7 @@ from smsfilter.desk.indexing import (
     Means,
     ReadRegistry,
 )
+from smsfilter.desk.office import Office
 from smsfilter.desk.pairs import START, Pair, Pairs, unconfirmed
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import system
@@ -126,6 +128,21 @@ class Projection:
         self._marked = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+
+    @classmethod
+    def of(cls, office: Office, address: RedisAddress) -> Self:
+        """Make the projection of a desk's records into the Redis of its configuration."""
+        return cls(
+            office.records,
+            office.writer,
+            address,
+            office.vault,
+            companies.load,
+            prefix=office.config.redis.prefix,
+            country_code=office.policy.country_code,
+            clock=office.clock,
+            replicas=office.config.redis.replicas,
+        )
 
     async def start(self) -> None:
         """Begin to follow. Raises RecordsAway, RecordsError."""

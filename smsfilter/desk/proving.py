@@ -15,8 +15,10 @@ from smsfilter.desk.blocks import SOURCE, SUBSCRIBER
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.owners import Owners
+from smsfilter.desk.written import NO_CUSTOMER
+from smsfilter.log import mask_source
 from smsfilter.rules.headers import source_forms
-from smsfilter.rules.numbers import mask, readings, subscriber
+from smsfilter.rules.numbers import customer_key, mask, subscriber
 from smsfilter.store.decisions import Records
 from smsfilter.store.schema import block, company, refusal, report, segment
 
@@ -96,10 +98,10 @@ def by_pair(
 ) -> Subject:
     """Find the live block of a number and a company or a source. Raises UnprovableError."""
     country_code = office.policy.country_code
-    found = readings(customer.encode(), country_code)
-    if not found:
-        raise UnprovableError("that is no number of a customer")
-    owner = office.vault.find(connection, found[0].decode())
+    digits = customer_key(customer, country_code)
+    if digits is None:
+        raise UnprovableError(NO_CUSTOMER)
+    owner = office.vault.find(connection, digits)
     target = company or _source(connection, office, source)
     row = connection.scalar(
         select(block.c.id).where(
@@ -107,7 +109,7 @@ def by_pair(
         )
     )
     if owner is None or row is None:
-        raise UnprovableError(f"{mask(found[0].decode())} has not blocked {company or source}")
+        raise UnprovableError(f"{mask(digits)} has not blocked {company or mask_source(source)}")
     return by_id(connection, office, row)
 
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from smsfilter import log
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
-from smsfilter.desk import companies, promotion
+from smsfilter.desk import promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
 from smsfilter.desk.indexing import IndexTaken
@@ -136,17 +136,7 @@ class Service:
         if address.state_dir is not None:
             await stack.enter_async_context(EmbeddedServer(address.state_dir))
         await settle(office, address)
-        projection = self._projection = Projection(
-            office.records,
-            office.writer,
-            address,
-            office.vault,
-            companies.load,
-            prefix=config.redis.prefix,
-            country_code=office.policy.country_code,
-            clock=office.clock,
-            replicas=config.redis.replicas,
-        )
+        projection = self._projection = Projection.of(office, address)
         stack.push_async_callback(projection.stop)
         await projection.start()
         for make in self._make_rooms:

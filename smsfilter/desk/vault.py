@@ -83,13 +83,6 @@ class Vault:
 
     # --- for people: entered, then opened
 
-    def show_number(
-        self, transaction: Transaction, customer_id: str, by: Actor, purpose: str
-    ) -> str | None:
-        """Open a number for a person; None where it was erased. Raises SealError."""
-        transaction.enter("number shown", by, customer_id=customer_id, detail={"purpose": purpose})
-        return customers.number(transaction.connection, self._seal, customer_id)
-
     def show_text(
         self,
         transaction: Transaction,

@@ -9,15 +9,13 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from smsfilter.desk.written import NO_CUSTOMER, Number
 from smsfilter.ledger.actor import Actor
 from smsfilter.reports.filing import Heard
 from smsfilter.reports.parse import NumberOnly, Parsed, Report, parse
 from smsfilter.rules.numbers import customer_key
 from smsfilter.rules.policy import Model
 
-NO_CUSTOMER: Final = (
-    "customer: not a number of a customer: write it as 13800138000 or +8613800138000"
-)
 NO_SOURCE: Final = "source: not a number or a header that an SMS can come from"
 NO_TEXT: Final = "text: a header alone names nobody for sure: the text is needed as well"
 
@@ -25,7 +23,7 @@ NO_TEXT: Final = "text: a header alone names nobody for sure: the text is needed
 class Entry(Model):
     """A report as it is entered."""
 
-    customer: Annotated[str, Field(min_length=1, max_length=40)]
+    customer: Number
     source: Annotated[str, Field(min_length=1, max_length=80)]
     text: Annotated[str, Field(max_length=10_000)] = ""
     note: Annotated[str, Field(max_length=2_000)] = ""
@@ -37,7 +35,7 @@ class Entry(Model):
 def read(entry: Entry, country_code: str) -> Parsed:
     """Read an entry as the SMS that it stands for. Raises ValueError: what is wrong in it."""
     if customer_key(entry.customer, country_code) is None:
-        raise ValueError(NO_CUSTOMER)
+        raise ValueError(f"customer: {NO_CUSTOMER}")
     parsed = parse(_message(entry), country_code)
     if isinstance(parsed, Report | NumberOnly):
         return parsed

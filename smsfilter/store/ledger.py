@@ -49,11 +49,3 @@ def checkpoints(
         if len(some) < _AT_ONCE:
             return
         at = some[-1].seq + 1
-
-
-def newest_checkpoint(connection: Connection) -> str | None:
-    """Return the text of the newest checkpoint."""
-    found: str | None = connection.scalar(
-        select(checkpoint.c.text).order_by(checkpoint.c.seq.desc()).limit(1)
-    )
-    return found

@@ -251,25 +251,22 @@ async def test_what_was_done_can_be_read_and_the_look_is_entered(served):
 
     def look(transaction: Transaction) -> None:
         for number in (ANNA, BERT):
-            served.office.vault.show_number(
-                transaction,
-                served.office.vault.customer(transaction, number),
-                system("test"),
-                f"call of {number[-4:]}",
-            )
+            customer = served.office.vault.customer(transaction, number)
+            detail = {"purpose": f"call of {number[-4:]}"}
+            transaction.enter("text shown", system("test"), customer_id=customer, detail=detail)
 
     await served.office.writer.write(look)
 
-    done = await served.run("audit", "show", "--number", stdin=f"{ANNA}\n")
+    done = await served.run("audit", "show", "--number", stdin="138 0013 8000\n")
     assert done.returncode == 0, done.stderr
-    assert "number shown  138****8000  by system:test" in done.stdout
+    assert "text shown  138****8000  by system:test" in done.stdout
     assert "purpose: call of 8000" in done.stdout
     assert "8001" not in done.stdout
     assert ANNA[2:] not in done.stdout + done.stderr
 
     rows = json.loads((await served.run("audit", "show", "--json")).stdout)
     assert [row["action"] for row in rows] == [
-        *("init", "blocks put", "number shown", "number shown", "ledger read")
+        *("init", "blocks put", "text shown", "text shown", "ledger read")
     ]
     assert rows[-1]["detail"] == {"before": None, "rows": 1}
     assert rows[-1]["customer"] == rows[2]["customer"]

@@ -407,7 +407,7 @@ def test_what_is_left_of_refusals_whose_segments_are_gone(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("number", "company", "said"),
     [
-        ("none", "acme", "that is no number"),
+        ("none", "acme", "not a number of a customer"),
         (CLARA, "acme", r"137\*\*\*\*7000 has not blocked acme"),
         (ANNA, "bravo", "has not blocked bravo"),
     ],

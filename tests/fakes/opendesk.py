@@ -13,7 +13,6 @@ import httpx
 import redis
 from sqlalchemy import select
 
-from smsfilter.desk import companies
 from smsfilter.desk.api import app
 from smsfilter.desk.companies import import_
 from smsfilter.desk.door import Door
@@ -91,16 +90,7 @@ async def open_desk(
         stack.callback(office.writer.stop)
         content = RegistryFile.model_validate(REGISTRY)
         await office.writer.write(lambda into: import_(into, content, system("test")))
-        projection = Projection(
-            office.records,
-            office.writer,
-            parse_url(server.url, at.state, None),
-            office.vault,
-            companies.load,
-            prefix="",
-            country_code="86",
-            clock=office.clock,
-        )
+        projection = Projection.of(office, parse_url(server.url, at.state, None))
         await projection.start()
         stack.push_async_callback(projection.stop)
         await projection.follow(office.writer.head, 10)
