@@ -156,6 +156,34 @@ def test_every_setting_is_documented(page):
     assert settings(model) <= named
 
 
+def test_the_example_shows_every_setting():
+    from smsfilter.config import Config  # noqa: PLC0415
+
+    example = (ROOT / "config" / "smsfilter.yaml").read_text(encoding="utf-8")
+    assert settings(Config) <= set(re.findall(r"\w+", example))
+
+
+def test_reports_in_examples_have_numbers_that_are_taken():
+    from smsfilter.reports.ids import read  # noqa: PLC0415
+
+    named = re.findall(r"smsfilter report (?:show|resolve) (\d+)", documents())
+    assert named
+    assert all(read(number) is not None for number in named)
+
+
+def test_every_link_leads_somewhere_and_the_readme_to_every_page():
+    pages = [README, *sorted((ROOT / "docs").glob("*.md"))]
+    links = {
+        page: [
+            (page.parent / link.partition("#")[0]).resolve()
+            for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", page.read_text(encoding="utf-8"))
+        ]
+        for page in pages
+    }
+    assert not [link for found in links.values() for link in found if not link.exists()]
+    assert {page.resolve() for page in pages[1:]} <= set(links[README])
+
+
 def test_every_reason_for_closing_is_documented():
     from smsfilter.deskmetrics import Outcome, Submitted  # noqa: PLC0415
     from smsfilter.proxy.close import Why  # noqa: PLC0415

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="smsfilter",
-        description="Filters SMS in the SMPP path: per-customer blocks, approved group senders.",
+        description="Filters SMS in the SMPP path: by customers' reports, for approved senders.",
         epilog="Exit status: 0 ok, 1 failed, 2 usage. `smsfilter COMMAND -h` says more.",
     )
     parser.add_argument("--version", action="version", version=f"smsfilter {__version__}")

@@ -257,20 +257,18 @@ def find(connection: Connection, block_id: int) -> Row[Any] | None:
 def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
     """Say blocks as they may be shown: numbers are masked, a person's as a sender too."""
     found = list(rows)
-    people = {each.target.removeprefix(blocks.SUBSCRIBER) for each in found if _is_person(each)}
+    people = filter(None, (blocks.person(each.target) for each in found))
     masked = vault.masked(connection, {*(each.customer for each in found), *people})
     return [_told(each, masked) for each in found]
 
 
 def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
-    target = row.target
-    if _is_person(row):
-        target = blocks.SOURCE + masked[target.removeprefix(blocks.SUBSCRIBER)]
+    sender = blocks.person(row.target)
     return {
         "id": row.id,
         "customer": masked[row.customer],
         "customer_id": row.customer,
-        "target": target,
+        "target": row.target if sender is None else blocks.SOURCE + masked[sender],
         "reason": row.reason,
         "report": row.report,
         "case": row.case_id,
@@ -280,7 +278,3 @@ def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
         "ended_by": row.ended_by,
         "end_reason": row.end_reason,
     }
-
-
-def _is_person(row: Row[Any]) -> bool:
-    return bool(row.target.startswith(blocks.SUBSCRIBER))

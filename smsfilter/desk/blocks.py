@@ -90,6 +90,11 @@ def source_target(transaction: Transaction, vault: Vault, source: str, country_c
     return SUBSCRIBER + vault.customer(transaction, digits.decode())
 
 
+def person(target: str) -> str | None:
+    """Return the id of the customer whose own number a target stands for; None for all others."""
+    return target.removeprefix(SUBSCRIBER) if target.startswith(SUBSCRIBER) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Retargeted:
     """Blocks that were put in the place of others."""

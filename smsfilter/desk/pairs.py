@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, exists, func, select, tuple_
 
-from smsfilter.desk.blocks import SUBSCRIBER
+from smsfilter.desk.blocks import SOURCE, person
 from smsfilter.desk.vault import Vault
 from smsfilter.rules.headers import source_forms
 from smsfilter.store.schema import block, company, company_source, customer, reseller_grant
@@ -130,8 +130,7 @@ class Pairs:
     def _named(self, connection: Connection, blocks: Blocks) -> dict[int, Pair]:
         """Spell blocks as pairs, by their ids, as far as the numbers are there."""
         wanted = {each.customer for each in blocks}
-        targets = (each.target for each in blocks)
-        wanted |= {each.removeprefix(SUBSCRIBER) for each in targets if each.startswith(SUBSCRIBER)}
+        wanted |= set(filter(None, (person(each.target) for each in blocks)))
         digits = self._vault.numbers(connection, wanted)
         named: dict[int, Pair] = {}
         for each in blocks:
@@ -141,12 +140,13 @@ class Pairs:
         return named
 
     def _member(self, target: str, digits: dict[str, str]) -> str | None:
-        if not target.startswith(SUBSCRIBER):
+        sender = person(target)
+        if sender is None:
             return target
-        number = digits.get(target.removeprefix(SUBSCRIBER))
+        number = digits.get(sender)
         if number is None:
             return None
-        return f"source:{source_forms(number.encode(), self._country_code).normalised}"
+        return f"{SOURCE}{source_forms(number.encode(), self._country_code).normalised}"
 
 
 def _rows() -> Select[Any]:

@@ -65,12 +65,10 @@ def promotable(connection: Connection, opener: Opener, policy: Policy, now: int)
     first = min(targets.values()) - WINDOW
     zone = ZoneInfo(policy.timezone)
     owners = Owners.load(connection, zone, policy.country_code, now, since=first)
-    subscribers = [each.removeprefix(blocks.SUBSCRIBER) for each in targets if _is_person(each)]
-    numbers = opener(connection, subscribers)
+    numbers = opener(connection, filter(None, map(blocks.person, targets)))
     for target, since in targets.items():
-        source: str | None = target.removeprefix(blocks.SOURCE)
-        if _is_person(target):
-            source = numbers.get(target.removeprefix(blocks.SUBSCRIBER))
+        sender = blocks.person(target)
+        source = target.removeprefix(blocks.SOURCE) if sender is None else numbers.get(sender)
         if source is None:
             continue
         owned = owners.of(source, now, since - WINDOW)
@@ -130,7 +128,3 @@ def _merged(connection: Connection) -> list[Promotion]:
         .distinct()
     )
     return [Promotion(row.id, row.merged_into, "merged") for row in connection.execute(query)]
-
-
-def _is_person(target: str) -> bool:
-    return target.startswith(blocks.SUBSCRIBER)

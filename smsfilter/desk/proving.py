@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from smsfilter.decisions.manifest import Manifest
 from smsfilter.decisions.proof import EVERYBODY, Proof, Result
 from smsfilter.desk import segments as kept
-from smsfilter.desk.blocks import SOURCE, SUBSCRIBER
+from smsfilter.desk.blocks import SOURCE, SUBSCRIBER, person
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.owners import Owners
@@ -171,9 +171,9 @@ def _companies(connection: Connection, target: str) -> set[str]:
 
 def _sources(connection: Connection, office: Office, target: str) -> list[str]:
     """The source that a target names, as the proxies spell it."""
-    if target.startswith(SUBSCRIBER):
-        person = target.removeprefix(SUBSCRIBER)
-        numbers = office.vault.numbers(connection, [person]).values()
+    sender = person(target)
+    if sender is not None:
+        numbers = office.vault.numbers(connection, [sender]).values()
         country_code = office.policy.country_code
         return [source_forms(each.encode(), country_code).normalised for each in numbers]
     return [target.removeprefix(SOURCE)] if target.startswith(SOURCE) else []

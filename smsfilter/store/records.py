@@ -9,7 +9,7 @@ may not own the ledger, as an owner can undo the refusal to change it.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,7 +167,9 @@ class Records:
             try:
                 yield
             finally:
-                connection.invalidate()  # in the pool it would keep the lock
+                with suppress(SQLAlchemyError):
+                    self.unlock(connection)
+                connection.invalidate()  # in the pool it would keep a lock that was not given back
 
     def lock(self, connection: Connection) -> None:
         """Take the lock of PostgreSQL for as long as `connection` lives. Raises RecordsError."""

@@ -80,6 +80,19 @@ def test_two_cannot_have_the_lock(records, records_urls):
     again.close()
 
 
+def test_the_lock_is_given_back_at_once(postgres):
+    url = postgres.database()[0]
+    records, again = Records(url), Records(url)
+    with again.to_write() as waiting:
+        for _ in range(20):  # a server notices only later that whoever had it is gone
+            with records.locked():
+                pass
+            again.lock(waiting)
+            again.unlock(waiting)
+    records.close()
+    again.close()
+
+
 def test_a_role_that_can_change_the_ledger_is_refused(postgres):
     owner = Records(postgres.database()[1])
     with pytest.raises(RecordsError, match="may UPDATE the table ledger"):
