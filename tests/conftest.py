@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose a seed, the same for every worker of pytest-xdist."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the programs inherit it
     worker = getattr(config, "workerinput", None)
     if config.option.seed is None:
         config.option.seed = worker["seed"] if worker else f"{random.randrange(1 << 32):08x}"
