@@ -16,6 +16,7 @@ from smsfilter.desk.company import survivor
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.headers import source_forms
+from smsfilter.rules.numbers import subscriber
 from smsfilter.store import customers
 from smsfilter.store.schema import block, case_file, company, report, sms_out
 from smsfilter.store.writer import Entered, Transaction
@@ -76,8 +77,9 @@ def _target(transaction: Transaction, vault: Vault, written: str, country_code: 
     if written == EVERYBODY:
         return EVERYBODY
     if written.startswith(blocks.SOURCE):
-        octets = written.removeprefix(blocks.SOURCE).encode()
-        source = source_forms(octets, country_code).normalised
+        source = written.removeprefix(blocks.SOURCE)
+        if subscriber(source.encode(), country_code) is None:
+            source = source_forms(source.encode(), country_code).normalised
         return blocks.source_target(transaction, vault, source, country_code)
     return active(transaction.connection, written)
 

@@ -8,8 +8,9 @@ still belongs to the case of the source.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
+from smsfilter.desk.company import survivor
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.writer import Transaction
@@ -79,13 +80,28 @@ def first_report(transaction: Transaction, case: int) -> int | None:
 
 
 def target_of(transaction: Transaction, case: int | None) -> str | None:
-    """Return whom a case is about."""
+    """Return whom a case is about by now: its blocks may have become another's since."""
     if case is None:
         return None
-    found: str | None = transaction.connection.scalar(
-        select(case_file.c.target).where(case_file.c.id == case)
+    query = (
+        select(case_file.c.target, block.c.target.label("blocked"))
+        .outerjoin(
+            block,
+            and_(
+                block.c.customer == case_file.c.customer,
+                block.c.case_id == case_file.c.id,
+                block.c.ended_at.is_(None),
+            ),
+        )
+        .where(case_file.c.id == case)
+        .order_by(block.c.target != case_file.c.target, block.c.id)
+        .limit(1)
     )
-    return found
+    found = transaction.connection.execute(query).one_or_none()
+    if found is None or found.target is None:
+        return None
+    target: str = found.blocked or survivor(transaction.connection, found.target)
+    return target
 
 
 def _open(transaction: Transaction, customer: str, about: Sequence[str]) -> int | None:

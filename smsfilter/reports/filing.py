@@ -160,7 +160,7 @@ class Filing:
             state=known.state,
             target=target,
             is_copy=True,
-            must_follow=live is not None and not is_confirmed,
+            must_follow=not is_confirmed and known.state not in cases.ORDERS,
             was_blocked=live is not None and is_late,
             is_confirmed=is_confirmed,
             entered=entered,

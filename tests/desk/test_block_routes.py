@@ -22,6 +22,7 @@ TARGETS = [
     ("source:+86 1069-1234", "source:10691234"),
     ("source:某公司B", "source:某公司b"),
     ("source:13900139000", "source:13900139000"),
+    ("source:+49 151 23456789", "source:4915123456789"),
 ]
 NO_BLOCKS = [
     ({"target": "nobody"}, 409, "there is no company nobody"),
@@ -35,7 +36,9 @@ async def test_whom_a_block_may_name(open_desk):
     for target, _ in TARGETS:
         await open_desk.post("/blocks", {"customer": ANNA, "target": target})
     assert open_desk.blocked(ANNA) == {member for _, member in TARGETS}
-    assert BERT[2:] not in str([row.target for row in open_desk.rows("block")])
+    for number in (BERT[2:], "15123456789"):
+        assert number not in str([row.target for row in open_desk.rows("block")])
+        assert number not in str(open_desk.entries("block added"))
     assert BERT[2:] not in str(await open_desk.get("/blocks"))
 
 

@@ -206,6 +206,31 @@ async def test_a_copy_that_the_customer_sent_is_answered_and_looked_into(bureau:
     assert (filed.report, filed.target, filed.was_blocked) == (row.id, "acme", True)
 
 
+@pytest.mark.parametrize("was_blocked_before", [False, True])
+async def test_a_copy_is_looked_into_whatever_its_block_has_become(
+    bureau: Bureau, was_blocked_before: bool
+):
+    await bureau.says(ANNA, SPAM)
+    if was_blocked_before:
+        await bureau.says(ANNA, "10658888*贷款")
+    await bureau.writer.write(lambda at: company.merge(at, "acme", "bravo", system("test")))
+    bureau.later(6 * MINUTE)
+    await bureau.says(ANNA, SPAM)
+    (filed,) = bureau.suspected
+    assert (filed.target, filed.was_blocked) == ("bravo", True)
+
+
+async def test_after_a_merger_nobody_is_told_before_it_is_in_force(bureau: Bureau):
+    bureau.fake_index.away = "OOM"
+    parts = bureau.parts(ANNA, SPAM)
+    assert await bureau.takes(*parts) == [ESME_RX_T_APPN]
+    await bureau.writer.write(lambda at: company.merge(at, "acme", "bravo", system("test")))
+    assert await bureau.takes(*parts) == [ESME_RX_T_APPN]
+    bureau.fake_index.away = ""
+    assert await bureau.takes(*parts) == [ESME_ROK]
+    assert bureau.in_force == {(ANNA, "bravo")}
+
+
 async def test_after_a_day_the_same_is_another_report_of_the_open_case(bureau: Bureau):
     await bureau.says(ANNA, SPAM)
     bureau.later(24 * HOUR)
