@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from smsfilter.store.records import Records
     from tests.fakes.calm import Visitors
     from tests.fakes.desk import Desk
+    from tests.fakes.desks import OpenDesk
     from tests.fakes.handset import Handsets
     from tests.fakes.legs import Legs
-    from tests.fakes.opendesk import OpenDesk
     from tests.fakes.postgres import Postgres
     from tests.fakes.redis_server import RedisServer
     from tests.fakes.site import Site
@@ -202,7 +202,7 @@ async def open_desk(
     redis_client: redis.Redis,
 ) -> AsyncIterator[OpenDesk]:
     """The API of a desk, on both databases in turn, with the worker's Redis behind it."""
-    from tests.fakes.opendesk import open_desk
+    from tests.fakes.desks import open_desk
 
     async with open_desk(tmp_path / "desk", records_urls, redis_server) as desk:
         yield desk

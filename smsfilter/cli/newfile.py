@@ -6,6 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from smsfilter.store.durable import sync_folder
+
 
 class FileError(Exception):
     """The file cannot be made; says which and why in a line."""
@@ -29,6 +31,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.link(part, path)
+        sync_folder(path.parent)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from None
     finally:

@@ -30,6 +30,7 @@ from smsfilter.ledger.verify import verify
 from smsfilter.store import ledger
 from smsfilter.store.claim import new_epoch
 from smsfilter.store.copying import close, examine
+from smsfilter.store.durable import sync_folder
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import index_state
 from smsfilter.store.writer import Transaction, Writer
@@ -238,11 +239,7 @@ def _name(part: Path, target: Path) -> None:
     """Make a copy the records, in one step that overwrites nothing, durably."""
     try:
         os.link(part, target)
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(target.parent)
     except OSError as error:
         raise RecordsError(f"{target}: {error.strerror}") from None
 

@@ -19,6 +19,7 @@ from smsfilter.decisions.layout import HEADER, SLOT, DamagedError, End
 from smsfilter.decisions.manifest import FIRST, Manifest, closed
 from smsfilter.decisions.sums import sum_up
 from smsfilter.store import segments, shelves
+from smsfilter.store.durable import sync_folder
 
 CLOSING_LOCK = "closing.lock"
 
@@ -73,7 +74,7 @@ def _close(path: Path, prev: bytes) -> Manifest:
     finally:
         os.close(fd)
     path.rename(path.with_suffix(".seg"))
-    segments.sync_folder(path.parent)
+    sync_folder(path.parent)
     return closed(header, footer, digest.digest())
 
 

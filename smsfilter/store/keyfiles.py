@@ -9,6 +9,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from smsfilter.store.durable import sync_folder
+
 KEY_SIZE = 32
 """Octets of a key: AES-256, HMAC-SHA-256, BLAKE2b and Ed25519 all take so many."""
 
@@ -65,11 +67,7 @@ def put(path: Path, octets: bytes) -> None:
             file.write(octets)
             file.flush()
             os.fsync(fd)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
 

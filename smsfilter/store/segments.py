@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from smsfilter.decisions import layout
 from smsfilter.decisions.layout import HEADER, SLOT, DamagedError, End, Header
+from smsfilter.store.durable import sync_folder
 
 FOLDER = "decisions"
 """In a proxy's state_dir: its segments."""
@@ -125,15 +126,6 @@ def mark_unrecorded(folder: Path) -> None:
     """Leave word that decisions are made without a record, as far as the disk lets it."""
     with contextlib.suppress(OSError):
         (folder / UNRECORDED).touch(0o600)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the disk take the names of a folder."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def boot_id() -> bytes:

@@ -11,6 +11,7 @@ from smsfilter.decisions import layout, shelf
 from smsfilter.decisions.layout import FOOTER, HEADER, DamagedError
 from smsfilter.decisions.shelf import SEGMENTS, Index, Shelf
 from smsfilter.store import segments
+from smsfilter.store.durable import sync_folder
 
 
 def due(folder: Path) -> list[int]:
@@ -57,7 +58,7 @@ def _make(path: Path, closed: list[Path]) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
-    segments.sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _private(path: str, flags: int) -> int:

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import redis
 
+from smsfilter.desk import companies
 from smsfilter.desk.indexing import IndexAway
+from smsfilter.desk.office import now_us
 from smsfilter.desk.projection import Projection
 from smsfilter.store import keys
 from smsfilter.store.address import parse_url
 from smsfilter.store.records import Records
 from tests.conftest import MakeSite
-from tests.fakes.books import Books, now_us, pairs, registry_of
+from tests.fakes.books import Books, pairs
 from tests.fakes.redis_server import RedisServer
 
 pytestmark = [pytest.mark.system, pytest.mark.redis]
@@ -32,7 +34,7 @@ class Guarded(Books):
             self.writer,
             parse_url(self.url, Path(), PASSWORD),
             self.vault,
-            registry_of,
+            companies.load,
             prefix="",
             country_code="86",
             clock=now_us,

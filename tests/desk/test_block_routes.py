@@ -191,7 +191,7 @@ async def test_blocks_of_an_operator_are_named_and_adopted(open_desk):
 
 
 async def test_nothing_is_adopted_from_a_redis_that_is_away(tmp_path, own_redis, records_urls):
-    from tests.fakes.opendesk import open_desk  # noqa: PLC0415
+    from tests.fakes.desks import open_desk  # noqa: PLC0415
 
     async with open_desk(tmp_path / "desk", records_urls, own_redis) as desk:
         own_redis.kill()

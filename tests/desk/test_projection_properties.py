@@ -89,7 +89,7 @@ class Following(RuleBasedStateMachine):
         gone = {(number, name) for number in moved}
         self.in_force -= gone
         self.live = self.live - gone | {(number, into) for number in moved}
-        self.run(self.books.merge(name, into))
+        self.run(self.books.retarget(name, into))
 
     @rule(turns=st.integers(1, 12))
     def go_on(self, turns: int) -> None:

@@ -1,52 +1,32 @@
 """The records of a desk and their projection, without the desk around them.
 
-Blocks are put and ended as its acts do it; the registry is what the tables of companies hold. What
-ought to be in the index is told apart from what is: `expected` is kept by the tests' own counting,
-so that a fault of the projection cannot hide in the question.
+Blocks and companies are changed by the desk's own acts. What ought to be in the index the tests
+count themselves, so that a fault of the projection cannot hide in the question.
 """
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import redis
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import select, update
 
-from smsfilter.desk import blocks
+from smsfilter.desk import blocking, blocks, companies, company
+from smsfilter.desk.office import now_us
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import system
-from smsfilter.rules.senders import RegistryFile
-from smsfilter.store import customers
+from smsfilter.rules.registry import Company
 from smsfilter.store.address import parse_url
 from smsfilter.store.records import Records, RecordsError
-from smsfilter.store.schema import block, company, company_source, customer, index_state, ledger
+from smsfilter.store.schema import block, customer, index_state, ledger
 from smsfilter.store.seal import Seal
 from smsfilter.store.writer import Entered, Transaction, Writer
 
 BY = system("test")
 KEY = bytes(range(32))
-
-
-def now_us() -> int:
-    """µs UTC."""
-    return time.time_ns() // 1_000
-
-
-def registry_of(connection: Connection) -> RegistryFile:
-    """The companies that are active, with their accounts and prefixes."""
-    companies: dict[str, dict[str, list[str]]] = {
-        name: {"accounts": [], "sources": []}
-        for name in connection.scalars(select(company.c.id).where(company.c.state == "active"))
-    }
-    lists = {"account": "accounts", "prefix": "sources"}
-    live = select(company_source).where(company_source.c.ended_at.is_(None))
-    for each in connection.execute(live.order_by(company_source.c.position)):
-        companies[each.company][lists[each.kind]].append(each.norm)
-    return RegistryFile.model_validate({"companies": companies})
 
 
 class Books:
@@ -75,7 +55,7 @@ class Books:
             self.writer,
             parse_url(self.url, Path()),
             self.vault,
-            registry_of,
+            companies.load,
             country_code="86",
             clock=now_us,
             **({"prefix": ""} | self.options),
@@ -163,60 +143,29 @@ class Books:
     async def recycle(self, number: str) -> int:
         """Give a number to somebody else: its blocks end, its customer is retired."""
 
-        def work(transaction: Transaction) -> Entered:
-            owner = self.vault.customer(transaction, number)
-            live = transaction.connection.scalars(
-                select(block.c.id).where(block.c.customer == owner, block.c.ended_at.is_(None))
-            ).all()
-            for each in live:
-                blocks.end(transaction, each, "test", "recycled")
-            customers.retire(transaction.connection, owner, transaction.now)
-            return transaction.enter("recycled", BY, touches=[(block, each) for each in live])
+        def work(transaction: Transaction) -> None:
+            blocking.recycle(transaction, self.vault, number, transaction.now, BY)
 
-        return (await self.writer.write(work)).seq
+        await self.writer.write(work)
+        return self.writer.head
 
     async def add_company(self, name: str, *sources: str, account: str = "") -> int:
         """Put a company into the registry of the records."""
-
-        def work(transaction: Transaction) -> Entered:
-            connection, now = transaction.connection, transaction.now
-            connection.execute(insert(company).values(id=name, state="active", changed_seq=0))
-            rows = [("account", account)] if account else []
-            rows += [("prefix", source) for source in sources]
-            for position, (kind, norm) in enumerate(rows):
-                connection.execute(
-                    insert(company_source).values(
-                        company=name,
-                        kind=kind,
-                        norm=norm,
-                        raw=norm,
-                        position=position,
-                        since=now,
-                        changed_seq=0,
-                    )
-                )
-            return transaction.enter("company added", BY, touches=[(company, name)])
-
-        return (await self.writer.write(work)).seq
+        own = Company.model_validate({"sources": sources, "accounts": [account] if account else []})
+        entered = await self.writer.write(lambda into: company.add(into, name, own, BY))
+        return entered.seq
 
     async def merge(self, name: str, into: str) -> int:
-        """Merge a company into another: sources, accounts and blocks go to the survivor."""
+        """Let a company go on as another."""
+        merged = await self.writer.write(lambda within: company.merge(within, name, into, BY))
+        return merged.entered.seq
+
+    async def retarget(self, target: str, to: str) -> int:
+        """Block one target in the place of another, as mergers and promotions do."""
 
         def work(transaction: Transaction) -> Entered:
-            connection = transaction.connection
-            connection.execute(
-                update(company).where(company.c.id == name).values(state="merged", merged_into=into)
-            )
-            connection.execute(
-                update(company_source).where(company_source.c.company == name).values(company=into)
-            )
-            touched: list[tuple[Any, Any]] = [(company, name)]
-            query = select(block).where(block.c.target == name, block.c.ended_at.is_(None))
-            for each in connection.execute(query).all():
-                touched += blocks.put(transaction, each.customer, into, "merged").touched
-                blocks.end(transaction, each.id, "test", "merged")
-                touched.append((block, each.id))
-            return transaction.enter("company merged", BY, touches=touched)
+            moved = blocks.retarget(transaction, target, to, BY.name, "merged")
+            return transaction.enter("blocks moved", BY, touches=moved.touched)
 
         return (await self.writer.write(work)).seq
 

@@ -39,12 +39,12 @@ from smsfilter.rules.registry import RegistryFile
 from smsfilter.smpp.const import DELIVER_SM, ESME_ROK
 from smsfilter.store import ledger
 from smsfilter.store.records import Records, RecordsError
-from smsfilter.store.schema import block, case_file, metadata, mo_part, report, sms_out
+from smsfilter.store.schema import case_file, metadata, mo_part, report, sms_out
 from smsfilter.store.seal import Seal
 from smsfilter.store.writer import Writer
 from tests.fakes.handset import GSM, SHORT_CODE, UCS_2, Joining, Part, split
 from tests.fakes.process import wait_until
-from tests.fakes.registrar import START
+from tests.fakes.registrar import START, live
 from tests.fakes.registry import REGISTRY
 
 T = TypeVar("T")
@@ -97,14 +97,6 @@ class FakeCentre:
     def accepted(self) -> Answer:
         """The answer to the latest SMS, with an id of its own."""
         return Answer(ESME_ROK, f"{len(self.sent):08d}".encode())
-
-
-def live(connection: Connection, vault: Vault) -> set[tuple[str, str]]:
-    """Numbers and targets of the live blocks."""
-    query = select(block.c.customer, block.c.target).where(block.c.ended_at.is_(None))
-    rows = connection.execute(query).all()
-    numbers = vault.numbers(connection, [row.customer for row in rows])
-    return {(numbers[row.customer], row.target) for row in rows}
 
 
 @dataclass

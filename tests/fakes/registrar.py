@@ -6,7 +6,7 @@ Time stands still unless a test moves it, so that 72 hours take no longer than o
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Connection, Table, func, select
 
 from smsfilter.desk import blocks, companies
 from smsfilter.desk.vault import Vault
@@ -31,6 +31,14 @@ START = 1_767_225_600_000_000
 def registry(**content: Any) -> RegistryFile:
     """A registry file."""
     return RegistryFile.model_validate({"companies": {}} | content)
+
+
+def live(connection: Connection, vault: Vault) -> set[tuple[str, str]]:
+    """Numbers and targets of the live blocks."""
+    query = select(block.c.customer, block.c.target).where(block.c.ended_at.is_(None))
+    rows = connection.execute(query).all()
+    numbers = vault.numbers(connection, [row.customer for row in rows])
+    return {(numbers[row.customer], row.target) for row in rows}
 
 
 class Registrar:
@@ -95,12 +103,7 @@ class Registrar:
 
     def live(self) -> set[tuple[str, str]]:
         """Numbers and targets of the live blocks."""
-        with self.records.reading() as connection:
-            rows = connection.execute(
-                select(block.c.customer, block.c.target).where(block.c.ended_at.is_(None))
-            ).all()
-            numbers = self.vault.numbers(connection, [row.customer for row in rows])
-        return {(numbers[row.customer], row.target) for row in rows}
+        return self.look(live, self.vault)
 
     def rows(self, table: Table) -> list[Any]:
         """Every row of a table, in the order of their first column."""

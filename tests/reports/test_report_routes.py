@@ -242,7 +242,7 @@ async def test_an_older_report_goes_by_whose_the_source_was_then(open_desk):
 
 
 async def test_a_report_stands_while_redis_is_away(tmp_path, own_redis, records_urls):
-    from tests.fakes.opendesk import open_desk  # noqa: PLC0415
+    from tests.fakes.desks import open_desk  # noqa: PLC0415
 
     async with open_desk(tmp_path / "desk", records_urls, own_redis) as desk:
         own_redis.kill()
