@@ -39,7 +39,7 @@ MakeRedis = Callable[..., "RedisServer"]
 MakeSite = Callable[..., Awaitable["Site"]]
 MakeDesk = Callable[..., Awaitable["Desk"]]
 
-ON_DEMAND = ("soak", "fuzz")
+ON_DEMAND = ("soak", "fuzz", "scale")
 """Markers of tests that run only where `-m` asks for them."""
 KINDS_OF_LEGS = ("tcp", "tls")
 
@@ -103,7 +103,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out = [item for item in items if item.get_closest_marker(marker)]
             items[:] = [item for item in items if item not in left_out]
             config.hook.pytest_deselected(items=left_out)
-        minutes = config.getoption(f"{marker}_minutes")
+        minutes = config.getoption(f"{marker}_minutes", 15)
         for item in items:
             if item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.timeout(minutes * 60 + 300))

@@ -92,8 +92,7 @@ async def test_twenty_seconds_of_it(make_desk: MakeDesk):
     await loaded(desk, 20)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.scale
 async def test_five_minutes_of_it_on_a_million_reports(make_desk: MakeDesk):
     desk = await make_desk(registry=registry(), started=False)
     state = desk.site.directory / "state"
