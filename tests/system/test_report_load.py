@@ -1,6 +1,6 @@
 """5,000 reports a minute: all are kept, each once, and kept up with.
 
-Figures are printed. They decide only where the machine is the test's alone (-m slow).
+Figures are printed. They decide only where the machine is the test's alone (-m scale).
 """
 
 import asyncio
