@@ -121,7 +121,7 @@ def remove(transaction: Transaction, block_id: int, reason: str, by: Actor) -> R
         "block removed",
         by,
         object=f"block:{block_id}",
-        case_id=None if row.case_id is None else str(row.case_id),
+        case_id=row.case_id,
         customer_id=row.customer,
         detail={"target": row.target, "reason": reason, "reports": reports},
         touches=[(block, block_id), *touched],

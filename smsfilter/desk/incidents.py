@@ -238,7 +238,7 @@ def _decided(
         "incident",
         BY,
         object=f"block:{row.block}",
-        case_id=None if row.case_id is None else str(row.case_id),
+        case_id=row.case_id,
         customer_id=customer,
         detail=detail,
     )

@@ -96,7 +96,7 @@ class ProofRoom:
                 "proof given",
                 asked.by,
                 object=f"block:{subject.block}",
-                case_id=None if subject.case_id is None else str(subject.case_id),
+                case_id=subject.case_id,
                 customer_id=subject.customer,
                 detail={
                     "result": answer["result"],

@@ -76,7 +76,7 @@ def resolve(
         "report resolved",
         by,
         object=f"report:{report_id}",
-        case_id=str(case),
+        case_id=case,
         customer_id=found.customer,
         detail={
             "company": key,

@@ -149,7 +149,7 @@ class Filing:
             "report copied",
             heard.by or by_sms(known.customer),
             object=f"report:{known.id}",
-            case_id=_said(known.case_id),
+            case_id=known.case_id,
             customer_id=known.customer,
             detail={"copies": copies, "late": is_late, "reply": reply},
             touches=[(report, known.id)],
@@ -207,7 +207,7 @@ class Filing:
             "report taken",
             heard.by or by_sms(customer),
             object=f"report:{new}",
-            case_id=_said(acted.case),
+            case_id=acted.case,
             customer_id=customer,
             detail={
                 "channel": heard.channel,
@@ -247,7 +247,7 @@ class Filing:
             "report matched",
             system("matching"),
             object=f"report:{found.id}",
-            case_id=_said(acted.case),
+            case_id=acted.case,
             customer_id=found.customer,
             detail={**_told(decided, acted), "reply": reply},
             touches=[(report, found.id), *acted.touched],
@@ -366,7 +366,3 @@ def _asked(transaction: Transaction, customer: str) -> Row[Any] | None:
         .order_by(report.c.id.desc())
         .limit(1)
     ).first()
-
-
-def _said(case: int | None) -> str | None:
-    return None if case is None else str(case)

@@ -155,7 +155,7 @@ def _kept(
         action,
         heard.by or by_sms(customer),
         object=f"report:{about.id}",
-        case_id=str(about.case_id),
+        case_id=about.case_id,
         customer_id=customer,
         detail={"message": new, **detail, "reply": decided.reply.value if is_told else None},
         touches=[(report, new), (case_file, about.case_id), *touches],

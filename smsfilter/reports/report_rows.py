@@ -91,7 +91,7 @@ class ReportRows:
             "report completed",
             by_sms(known.customer),
             object=f"report:{known.id}",
-            case_id=_said(known.case_id),
+            case_id=known.case_id,
             customer_id=known.customer,
             detail={"parts": len(heard.parts)},
             touches=[(report, known.id)],
@@ -119,7 +119,3 @@ def _counts(transaction: Transaction, customer: str) -> bool:
     lately = {"of": customer, "since": transaction.now - DAY_US}
     counted = transaction.connection.scalar(_COUNTED, lately)
     return (counted or 0) < COUNTED_PER_DAY
-
-
-def _said(case: int | None) -> str | None:
-    return None if case is None else str(case)

@@ -76,7 +76,7 @@ class Transaction:
         by: Actor,
         *,
         object: str = "",
-        case_id: str | None = None,
+        case_id: int | str | None = None,
         customer_id: str | None = None,
         detail: Mapping[str, Any] | None = None,
         touches: Sequence[tuple[Table, Any]] = (),
@@ -85,7 +85,8 @@ class Transaction:
 
         The detail holds strings, integers, lists and mappings of them, and no customer's number.
         """
-        entered = Entered(action, by, object, case_id, customer_id, detail or {}, touches, self.now)
+        case = None if case_id is None else str(case_id)
+        entered = Entered(action, by, object, case, customer_id, detail or {}, touches, self.now)
         self.entries.append(entered)
         return entered
 
