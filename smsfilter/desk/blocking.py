@@ -148,7 +148,10 @@ def _done_with(transaction: Transaction, ended: Row[Any], reason: str) -> tuple[
         return [], []
     state = "withdrawn" if reason == "withdrawal" else "lifted"
     reports = connection.scalars(
-        update(report).where(report.c.case_id == case).values(state=state).returning(report.c.id)
+        update(report)
+        .where(report.c.case_id == case, report.c.state.in_((*_OPEN, "joined")))
+        .values(state=state)
+        .returning(report.c.id)
     ).all()
     values: dict[str, Any] = {"state": state, "outcome": reason}
     if reason in _FINAL:
