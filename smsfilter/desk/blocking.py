@@ -30,6 +30,9 @@ number is somebody else's by now."""
 _FINAL: Final = ("withdrawal", RECYCLED)
 """Reasons that leave nothing to be decided."""
 
+_OPEN: Final = ("blocked", "to_decide", "unmatched", "referred", "needs_info")
+"""States of reports of which a block has come, or may still come."""
+
 Touched = list[tuple[Table, Any]]
 
 
@@ -145,7 +148,10 @@ def _done_with(transaction: Transaction, ended: Row[Any], reason: str) -> tuple[
         return [], []
     state = "withdrawn" if reason == "withdrawal" else "lifted"
     reports = connection.scalars(
-        update(report).where(report.c.case_id == case).values(state=state).returning(report.c.id)
+        update(report)
+        .where(report.c.case_id == case, report.c.state.in_((*_OPEN, "joined")))
+        .values(state=state)
+        .returning(report.c.id)
     ).all()
     values: dict[str, Any] = {"state": state, "outcome": reason}
     if reason in _FINAL:
@@ -180,8 +186,9 @@ def recycle(
 ) -> Recycled:
     """The number belongs to nobody from `at` on (µs UTC; None: now): nothing of it is inherited.
 
-    Its customer's blocks end, blocks of that person as a sender too, cases are closed, and what was
-    to be sent is not. The same again changes nothing, also once somebody else has the number.
+    Its customer's blocks end, blocks of that person as a sender too, cases are closed, reports name
+    nobody any more, and what was to be sent is not. The same again changes nothing, also once
+    somebody else has the number.
     """
     customer, since, before = vault.holders(transaction.connection, digits)
     if customer is None:
@@ -205,6 +212,12 @@ def recycle(
         .values(state=RECYCLED, outcome=RECYCLED, closed_at=transaction.now)
         .returning(case_file.c.id)
     ).all()
+    reports = connection.scalars(
+        update(report)
+        .where(report.c.customer == customer, report.c.state.in_(_OPEN))
+        .values(state="lifted")
+        .returning(report.c.id)
+    ).all()
     unsent = connection.scalars(
         update(sms_out)
         .where(sms_out.c.customer == customer, sms_out.c.state.in_(("held", "queued")))
@@ -216,8 +229,17 @@ def recycle(
         "number recycled",
         by,
         customer_id=customer,
-        detail={"blocks": sorted(ended), "cases": sorted(closed), "sms": sorted(unsent)},
-        touches=[*((block, each) for each in ended), *((case_file, each) for each in closed)],
+        detail={
+            "blocks": sorted(ended),
+            "cases": sorted(closed),
+            "reports": sorted(reports),
+            "sms": sorted(unsent),
+        },
+        touches=[
+            *((block, each) for each in ended),
+            *((case_file, each) for each in closed),
+            *((report, each) for each in reports),
+        ],
     )
     return Recycled(Recycling.DONE, len(ended), entered)
 

@@ -147,7 +147,8 @@ async def test_a_recycled_number_leaves_nothing_behind(open_desk):
     again = await open_desk.post("/blocks/recycle", {"rows": rows})
     assert (again["recycled"], again["unknown"]) == (0, 2)
     (entry,) = open_desk.entries("number recycled")
-    assert entry.detail == {"blocks": [1, 2, 3], "cases": [1], "sms": [1]}
+    assert entry.detail == {"blocks": [1, 2, 3], "cases": [1], "reports": [1], "sms": [1]}
+    assert [row.state for row in open_desk.rows("report")] == ["lifted"]
 
 
 async def test_the_new_subscriber_is_left_alone_by_an_old_file(open_desk):

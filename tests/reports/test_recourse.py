@@ -2,7 +2,7 @@
 
 import pytest
 
-from smsfilter.desk import blocks
+from smsfilter.desk import blocking, blocks
 from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
 from smsfilter.smpp.const import ESME_ROK
@@ -198,3 +198,12 @@ async def test_the_number_of_a_text_that_was_joined_withdraws_it(bureau: Bureau)
     await bureau.says(ANNA, f"撤销{number_of(bureau)}")
     assert bureau.in_force == set()
     assert bureau.states == ["withdrawn", "withdrawn", "withdrawal"]
+
+
+async def test_an_order_stays_one_when_somebody_else_lifts_the_block(bureau: Bureau):
+    await bureau.says(ANNA, SPAM)
+    await bureau.says(ANNA, "申诉")
+    await bureau.writer.write(lambda at: blocking.remove(at, 1, "correction", system("test")))
+    assert bureau.states == ["lifted", "appeal"]
+    await bureau.says(ANNA, "撤销")
+    assert number_of(bureau) in bureau.reply(bureau.sms[-1])

@@ -1,6 +1,8 @@
 """Reports that named nobody when they came are looked at again, for 72 hours."""
 
+from smsfilter.desk import blocking
 from smsfilter.desk.matching import Forward
+from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
 from tests.fakes.bureau import ANNA, BERT, HOUR, MINUTE, Bureau
 from tests.fakes.handset import GSM
@@ -122,3 +124,17 @@ async def test_an_index_that_is_away_leaves_the_answer_to_the_sweep(bureau: Bure
     await bureau.intake.sweep()
     assert [each.state for each in bureau.sms[2:]] == ["queued", "queued"]
     assert bureau.in_force == {(ANNA, "delta"), (BERT, "delta")}
+
+
+async def test_whoever_gets_the_number_inherits_no_report(bureau: Bureau):
+    await bureau.says(ANNA, "10661234", GSM)
+    await bureau.writer.write(
+        lambda at: blocking.recycle(at, bureau.vault, ANNA, None, system("test"))
+    )
+    bureau.register(delta={"sources": ["10661234"]})
+    bureau.later(MINUTE)
+    assert await bureau.unmatched.look() == 0
+    assert bureau.live == set()
+    assert bureau.states == ["lifted"]
+    assert bureau.answers == ["unmatched"]
+    assert bureau.acts("number recycled")[0].detail["reports"] == [bureau.reports[0].id]
