@@ -23,6 +23,8 @@ from smsfilter.rules.signatures import BRACKETS
 from smsfilter.store.registry import uncollected
 from smsfilter.store.schema import company, company_source, reseller_grant
 
+REGISTRY: Final = (company, company_source, reseller_grant)
+"""The tables that the registry is kept in."""
 WINDOW: Final = 72 * 3600 * 1_000_000
 """µs for which an owner answers for what came from a source."""
 _KEPT: Final = 2 * WINDOW
@@ -214,10 +216,7 @@ class Owners:
 
 def registry_seq(connection: Connection) -> int:
     """Return the seq of the newest change of companies, sources or resellers; 0 before any."""
-    newest = (
-        connection.scalar(select(func.max(table.c.changed_seq)))
-        for table in (company, company_source, reseller_grant)
-    )
+    newest = (connection.scalar(select(func.max(table.c.changed_seq))) for table in REGISTRY)
     return max(seq or 0 for seq in newest)
 
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, exists, insert, select, update
 
 from smsfilter import log
 from smsfilter.desk import companies
@@ -352,7 +352,9 @@ class Projection:
         assert me is not None  # noqa: S101 - identified at the start
         connection = transaction.connection
         marked: int = connection.execute(select(index_state.c.projected_seq)).scalar_one()
-        named = select(customer.c.id).where(customer.c.number_enc.is_not(None))
+        named = exists().where(  # not IN: that would read every customer there is
+            customer.c.id == block.c.customer, customer.c.number_enc.is_not(None)
+        )
         done = connection.execute(
             update(block)
             .where(
@@ -360,7 +362,7 @@ class Projection:
                 block.c.changed_seq <= seq,
                 block.c.in_force_at.is_(None),
                 block.c.ended_at.is_(None),
-                block.c.customer.in_(named),
+                named,
             )
             .values(in_force_at=transaction.now)
         )

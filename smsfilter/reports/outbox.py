@@ -30,6 +30,10 @@ from smsfilter.store.writer import Transaction
 PAUSES_S: Final = (2, 5, 15, 60, 300, 900, 3600)
 """Between one try and the next; the last of them from then on."""
 TRIES_MOST: Final = 30
+AHEAD: Final = 3
+"""SMS that are begun for each that may be unanswered, so that the next are there when an answer
+comes; the bind itself keeps the window. What was begun at a crash is sent once more: so, no more.
+"""
 LOOK_EVERY_S: Final = 1.0
 UNBOUND_S: Final = 1.0
 STOP_WITHIN_S: Final = 5.0
@@ -57,9 +61,10 @@ class Outbox:
     ) -> None:
         self._office = office
         self._centre = centre
-        self._window = window
+        self._most = window * AHEAD
         self._wake = asyncio.Event()
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._unanswered = 0
         self._metrics = metrics
         self._failures = Failures()
         self._stopping = False
@@ -112,8 +117,10 @@ class Outbox:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send_due(self) -> None:
-        while self._centre.bound and not self._stopping and len(self._under_way) < self._window:
-            room = self._window - len(self._under_way)
+        while self._centre.bound and not self._stopping:
+            room = self._most - self._unanswered
+            if room * AHEAD < self._most:
+                return  # many at once cost less than each for itself; an answer wakes us
             look = partial(_due, now=self._office.clock(), most=room)
             due = await reading(self._office.records, look)
             if not due:
@@ -121,6 +128,7 @@ class Outbox:
             begun = await self._office.writer.write(partial(_sending, due=due))
             for row in due:
                 if row.id in begun:
+                    self._unanswered += 1
                     task = asyncio.create_task(self._sent(row))
                     self._under_way[row.id] = task
                     task.add_done_callback(partial(self._done, row.id))
@@ -147,29 +155,37 @@ class Outbox:
     async def _sent(self, row: Any) -> None:
         """Send one, and write down what became of it, whatever that is."""
         try:
-            state = await self._send(row)
+            became = await self._send(row)
         except Exception as error:  # a number that was erased, a key that is not here
             self._failed(error)
-            state = await self._write(partial(_unsendable, row=row))
+            became = partial(_unsendable, row=row)
+        finally:
+            self._unanswered -= 1
+            self._wake.set()
+        try:
+            state = await self._write(became)
+        except Exception as error:  # as after a crash: at the next start it is sent once more
+            self._failed(error)
+            return
         if state != "queued":
             self._metrics.sms[state] += 1
 
-    async def _send(self, row: Any) -> str:
+    async def _send(self, row: Any) -> Callable[[Transaction], str]:
+        """Send one; what is to be written down of it."""
         vault = self._office.vault
         number = vault.open(row.number_enc, "customer", "number_enc", row.customer).decode()
         text = vault.open(row.text_enc, "sms_out", "text_enc", row.id).decode()
         data_coding, octets = encode(text)
-        answer: Answer | None
         try:
             answer = await self._centre.submit(Outgoing(number, octets, data_coding))
         except NotBound:
-            return await self._write(partial(_put_back, row=row))
+            return partial(_put_back, row=row)
         except NoAnswer:
-            answer = None
-        if answer is not None and answer.accepted:
+            return partial(_ended, row=row, answer=None)
+        if answer.accepted:
             waited = self._office.clock() - row.created_at
             self._metrics.answered_seconds.observe(max(waited, 0) / 1e6)
-        return await self._write(partial(_ended, row=row, answer=answer))
+        return partial(_ended, row=row, answer=answer)
 
     async def _write(self, work: Callable[[Transaction], T]) -> T:
         """Write down what became of it, however long the records are away."""

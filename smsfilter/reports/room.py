@@ -6,6 +6,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from prometheus_client.registry import Collector
+from sqlalchemy import Connection
 from starlette.routing import Route
 
 from smsfilter import log
@@ -13,7 +14,7 @@ from smsfilter.desk import incidents
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
-from smsfilter.desk.owners import Owners, registry_seq
+from smsfilter.desk.owners import REGISTRY, Owners
 from smsfilter.desk.projection import Projection
 from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
@@ -27,6 +28,7 @@ from smsfilter.reports.routes import routes
 from smsfilter.reports.sms import Delivered
 from smsfilter.reports.triage import Triage
 from smsfilter.reports.unmatched import Unmatched
+from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.writer import Transaction
 
@@ -42,6 +44,7 @@ class ReportRoom:
         assert desk is not None  # noqa: S101 - the desk does not start without it
         self._office = office
         self._owners: Owners | None = None
+        self._owners_of = 0
         metrics = IntakeMetrics()
         centre_metrics = CentreMetrics()
         index_metrics = IndexMetrics(lambda: _figures(projection))
@@ -118,17 +121,16 @@ class ReportRoom:
 
     async def _known_owners(self) -> Owners:
         """Whose sources are whose, as the records have it now."""
-        self._owners = await asyncio.to_thread(self._newest_owners)
+        changes = self._office.writer.touched(*REGISTRY)
+        if self._owners is None or self._owners_of != changes:
+            self._owners = await reading(self._office.records, self._load_owners)
+            self._owners_of = changes
         return self._owners
 
-    def _newest_owners(self) -> Owners:
-        with self._office.records.reading() as connection:
-            held = self._owners
-            if held is not None and held.seq == registry_seq(connection):
-                return held
-            policy = self._office.policy
-            zone = ZoneInfo(policy.timezone)
-            return Owners.load(connection, zone, policy.country_code, self._office.clock())
+    def _load_owners(self, connection: Connection) -> Owners:
+        policy = self._office.policy
+        zone = ZoneInfo(policy.timezone)
+        return Owners.load(connection, zone, policy.country_code, self._office.clock())
 
 
 def _figures(projection: Projection) -> IndexFigures:

@@ -9,6 +9,7 @@ and without a fork. One fsync serves all that waited.
 import asyncio
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
@@ -136,6 +137,7 @@ class Writer:
         """The seq of the last row committed."""
         self.unsigned = 0
         """Rows after the last checkpoint."""
+        self._touched: Counter[Table] = Counter()
 
     def start(self) -> None:
         """Take the lock and begin. RecordsError: another has it. RecordsAway: not reachable."""
@@ -165,6 +167,13 @@ class Writer:
                 self._records.unlock(self._connection)
         self._drop()
         self._held.close()
+
+    def touched(self, *tables: Table) -> int:
+        """Count the commits that may have touched one of these.
+
+        What was read of them may be kept for as long as that stays the same.
+        """
+        return sum(self._touched[table] for table in tables)
 
     def submit(self, work: Callable[[Transaction], T]) -> "Future[T]":
         """Have `work` done in a transaction; its result comes once that is committed.
@@ -206,10 +215,10 @@ class Writer:
     def _commit(self, jobs: list[_Job[Any]]) -> None:
         texts: list[str] = []
         head: _Head | None = None
+        entries: list[Entered] = []
         try:
             connection = self._connected()
             with connection.begin():
-                entries: list[Entered] = []
                 closing = False
                 for job in jobs:
                     transaction = Transaction(connection, self._clock())
@@ -222,6 +231,7 @@ class Writer:
                     texts = self._enter(connection, head, entries, closing=closing)
                 self._records.unmoved()
         except (SQLAlchemyError, RecordsAway, RecordsError) as error:
+            self._note_touched(entries)  # it may have been committed all the same
             self._drop()
             failure = error if isinstance(error, RecordsError) else RecordsAway(reason(error))
             for job in jobs:
@@ -232,6 +242,7 @@ class Writer:
             for job in jobs:
                 job.future.set_exception(error)
             return
+        self._note_touched(entries)
         if head is not None:
             self._noted(head)
         for job in jobs:
@@ -293,6 +304,9 @@ class Writer:
             )
         )
         return [each["text"] for each in checkpoints]
+
+    def _note_touched(self, entries: Sequence[Entered]) -> None:
+        self._touched.update({table for each in entries for table, _ in each.touches})
 
     def _noted(self, head: _Head) -> None:
         self.head, self.unsigned = head.seq, head.seq - head.signed_seq

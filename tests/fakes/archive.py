@@ -2,7 +2,7 @@
 
 They are as the desk leaves them when all is done: cases closed, answers delivered, most blocks
 ended. Numbers are sealed with the desk's own keys, as the projection opens those of live blocks.
-The ledger has no rows of them: nothing here is to be verified.
+The ledger has no rows of them, so that their changed_seq are before its first.
 """
 
 import sqlite3
@@ -19,17 +19,17 @@ LIVE_OF = 20
 _CUSTOMER = "INSERT INTO customer (id, token, number_enc, first_at) VALUES (?, ?, ?, ?)"
 _CASE = (
     "INSERT INTO case_file (id, customer, target, state, opened_at, due_at, closed_at, changed_seq)"
-    " VALUES (?, ?, ?, 'blocked', ?, ?, ?, 0)"
+    " VALUES (?, ?, ?, 'blocked', ?, ?, ?, ?)"
 )
 _REPORT = (
     "INSERT INTO report (id, channel, customer, fingerprint, copies, received_at, confirmed_at,"
     " told_at, reported_norm, raw_enc, text_enc, complete, counted, state, match_kind, evidence,"
     " case_id, changed_seq) VALUES"
-    " (?, 'sms', ?, ?, 1, ?, ?, ?, ?, ?, ?, 1, 1, 'blocked', 'company', '{}', ?, 0)"
+    " (?, 'sms', ?, ?, 1, ?, ?, ?, ?, ?, ?, 1, 1, 'blocked', 'company', '{}', ?, ?)"
 )
 _BLOCK = (
     "INSERT INTO block (customer, target, report, case_id, reason, created_at, in_force_at,"
-    " ended_at, changed_seq) VALUES (?, ?, ?, ?, 'report', ?, ?, ?, 0)"
+    " ended_at, changed_seq) VALUES (?, ?, ?, ?, 'report', ?, ?, ?, ?)"
 )
 _SMS = (
     "INSERT INTO sms_out (report, kind, n, customer, text_enc, state, attempts, maybe_twice,"
@@ -74,18 +74,41 @@ def fill(file: Path, state_dir: Path, reports: int, now: int) -> None:
             _Old(n, f"c{n % (reports // 4):08d}", now - YEAR + n * 1_000_000)
             for n in range(reports)
         ]
-        records.executemany(_CASE, ((o.id, o.customer, o.company, o.at, o.at, o.at) for o in olds))
+        records.executemany(
+            _CASE, ((o.id, o.customer, o.company, o.at, o.at, o.at, -o.id) for o in olds)
+        )
         records.executemany(
             _REPORT,
             (
-                (o.id, o.customer, f"{o.n:064x}", o.at, o.at, o.at, o.source, text, text, o.id)
+                (
+                    o.id,
+                    o.customer,
+                    f"{o.n:064x}",
+                    o.at,
+                    o.at,
+                    o.at,
+                    o.source,
+                    text,
+                    text,
+                    o.id,
+                    -o.id,
+                )
                 for o in olds
             ),
         )
         records.executemany(
             _BLOCK,
             (
-                (o.customer, o.company, o.id, o.id, o.at, o.at, None if o.n % LIVE_OF == 0 else now)
+                (
+                    o.customer,
+                    o.company,
+                    o.id,
+                    o.id,
+                    o.at,
+                    o.at,
+                    None if o.n % LIVE_OF == 0 else now,
+                    -o.id,
+                )
                 for o in olds
             ),
         )
