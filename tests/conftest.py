@@ -55,8 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose a seed, the same for every worker of pytest-xdist."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the programs inherit it
+    for number, meant in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:  # in the background of a shell, by nohup
+            signal.signal(number, meant)  # the programs inherit it
     worker = getattr(config, "workerinput", None)
     if config.option.seed is None:
         config.option.seed = worker["seed"] if worker else f"{random.randrange(1 << 32):08x}"
@@ -88,6 +92,14 @@ def _is_tls(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(trylast=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let a worker that is done take over what waits at another: some tests take a minute."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what runs on demand only, and give it the time that it was given.
 
