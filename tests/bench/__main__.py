@@ -6,6 +6,7 @@ Figures are for reading; the exit status is 1 only when messages were not answer
 """
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import report
+from tests.bench import report, reports
 from tests.bench.bed import Bed, bed, rss_kib
 from tests.bench.report import LOADS, Load, Run
 
@@ -34,6 +35,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="only tries it: the figures are noise")
     parser.add_argument("--no-proxy", action="store_true", help="only direct and relay")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--reports", action="store_true", help="how soon a report is in force")
     parser.add_argument("--json", type=Path, help="also write every run to this file")
     args = parser.parse_args()
     names = [load.name for load in LOADS]
@@ -105,6 +107,9 @@ def main() -> int:
     """Run the benchmark and print its tables."""
     args = options()
     raise_file_limit()
+    if args.reports:
+        print(reports.table(asyncio.run(reports.measure(20 if args.quick else 200))))
+        return 0
     load_average = os.getloadavg()[0]
     with bed(args.messages, args.blocks) as place:
         if not args.no_proxy:

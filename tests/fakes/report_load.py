@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from smsfilter.smpp.const import ESME_ROK, ESME_RX_R_APPN
+from tests.fakes.desk import Desk
 from tests.fakes.handset import GBK, UCS_2, Delivery, Handsets
 
 COMPANIES = 500
@@ -103,3 +105,18 @@ class Load:
 
 
 _SHOWN = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("most", 1.0))
+
+
+async def in_force_times(desk: Desk, samples: int) -> list[float]:
+    """Seconds from a deliver_sm to the first refusal at the proxy, the shortest first."""
+    esme = await desk.site.esme("acc1")
+    times = []
+    for n in range(samples):
+        number = f"86136{n:08d}"
+        assert (await esme.submit(source_of(1), number)).command_status == ESME_ROK
+        began = time.monotonic()
+        desk.handsets[number].send(f"{source_of(1)}*贷款")
+        while (await esme.submit(source_of(1), number)).command_status != ESME_RX_R_APPN:
+            assert time.monotonic() - began < 5, "not in force within 5 s"
+        times.append(time.monotonic() - began)
+    return sorted(times)

@@ -10,17 +10,14 @@ from collections import Counter
 import pytest
 from sqlalchemy import func, select
 
-from smsfilter.smpp.const import ESME_ROK
 from smsfilter.store.schema import block, report, sms_out
 from tests.conftest import MakeDesk
 from tests.fakes.archive import fill
 from tests.fakes.books import pairs
 from tests.fakes.desk import Desk
-from tests.fakes.report_load import Load, registry, source_of
+from tests.fakes.report_load import Load, in_force_times, registry
 
 pytestmark = [pytest.mark.redis, pytest.mark.system]
-
-BLOCKED = 0x66
 
 
 async def complete(desk: Desk, load: Load) -> None:
@@ -57,21 +54,6 @@ async def complete(desk: Desk, load: Load) -> None:
     kept, incomplete, live, twice = await desk.look(look)
     assert (kept[0], kept[1]) == (len(load.sent), len(load.sent))
     assert (incomplete, live, twice) == (0, len(expected), 0)
-
-
-async def in_force_times(desk: Desk, samples: int) -> list[float]:
-    """From a deliver_sm to the first refusal at the proxy, each for another customer."""
-    esme = await desk.site.esme("acc1")
-    times = []
-    for n in range(samples):
-        number = f"86136{n:08d}"
-        assert (await esme.submit(source_of(1), number)).command_status == ESME_ROK
-        began = time.monotonic()
-        desk.handsets[number].send(f"{source_of(1)}*贷款")
-        while (await esme.submit(source_of(1), number)).command_status != BLOCKED:
-            assert time.monotonic() - began < 5, "not in force within 5 s"
-        times.append(time.monotonic() - began)
-    return sorted(times)
 
 
 async def loaded(desk: Desk, seconds: float) -> Load:
