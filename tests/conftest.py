@@ -91,7 +91,6 @@ def _is_tls(item: pytest.Item) -> bool:
     return call is not None and call.params.get("legs") == "tls"
 
 
-@pytest.hookimpl(trylast=True)
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let a worker that is done take over what waits at another: some tests take a minute."""
@@ -100,6 +99,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return WorkStealingScheduling(config, log)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what runs on demand only, and give it the time that it was given.
 
