@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from smsfilter.desk.keys import Keys
 from smsfilter.desk.vault import Vault
-from smsfilter.smpp.const import ESME_ROK, ESME_RX_T_APPN, SUBMIT_SM
+from smsfilter.smpp.const import ESME_ROK, ESME_RX_R_APPN, ESME_RX_T_APPN, SUBMIT_SM
 from smsfilter.store.schema import report, sms_out
 from tests.conftest import MakeDesk, MakeRedis, MakeSite
 from tests.fakes.books import until
@@ -157,6 +157,36 @@ async def test_killed_and_stopped_under_a_stream_of_reports(desk: Desk):
     for delivery in deliveries:
         assert await delivery.done(30) == ESME_ROK
     await whole(desk, vault_of(desk), NUMBERS[:61], "acme")
+
+
+@pytest.mark.timeout(150)
+async def test_desk_proxy_and_redis_are_killed_in_turn_under_a_stream_of_reports(desk: Desk):
+    """And Redis comes back empty: nobody who has reported is reached, before and after."""
+    site = desk.site
+    await site.start()
+    redis = site.server
+    deliveries: list[Delivery] = []
+    for step, number in enumerate(NUMBERS[:60]):
+        deliveries.append(send(desk, number))
+        await asyncio.sleep(0.02)
+        if step == 10:
+            await restarted(desk)
+        if step == 25:
+            await site.kill()
+            await site.start()
+        if step == 40:
+            redis.kill()
+            redis.start()
+    for delivery in deliveries:
+        assert await delivery.done(30) == ESME_ROK
+    await whole(desk, vault_of(desk), NUMBERS[:60], "acme")
+    site.approve("acme")
+    esme = await site.esme("acme")
+    async with asyncio.timeout(20):  # the index is trusted again, and others are reached
+        while (await esme.submit("10657555", NUMBERS[99])).command_status:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    for number in NUMBERS[:60]:
+        assert (await esme.submit("10657555", number)).command_status == ESME_RX_R_APPN
 
 
 @pytest.mark.timeout(150)
