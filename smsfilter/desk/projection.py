@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy import Connection, exists, insert, select, update
 
-from smsfilter import log
+from smsfilter import log, tasks
 from smsfilter.desk import companies
 from smsfilter.desk.compare import Comparison, Difference
 from smsfilter.desk.indexing import (
@@ -155,9 +155,7 @@ class Projection:
     async def stop(self) -> None:
         """End; whoever waits is told so."""
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.ended(self._tasks)
         self.state.ready, self.state.error = False, "the desk is stopping"
         for _, future in self._waiting:
             if not future.done():

@@ -12,6 +12,7 @@ from pydantic import model_validator
 from sqlalchemy import Connection
 from starlette.routing import Route
 
+from smsfilter import tasks
 from smsfilter.decisions.layout import Kind
 from smsfilter.decisions.proof import Decided
 from smsfilter.desk import proving
@@ -69,9 +70,7 @@ class ProofRoom:
 
     async def stop(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.ended(self._tasks)
 
     def reload(self) -> None:
         """Nothing of it is in a file that may change while it runs."""

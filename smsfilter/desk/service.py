@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from prometheus_client.registry import Collector
 from starlette.routing import Route
 
-from smsfilter import log
+from smsfilter import log, tasks
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
 from smsfilter.desk import promotion
@@ -148,7 +148,7 @@ class Service:
         self._listen(desk, office)
         for work in (self._keep_alive(), self._tick(office), self._keep_promoting(office)):
             task = asyncio.create_task(work)
-            stack.push_async_callback(_end, task)
+            stack.push_async_callback(tasks.ended, [task])
         log.get().info("ready")
 
     def _listen(self, desk: DeskConfig, office: Office) -> None:
@@ -230,8 +230,3 @@ class Service:
     def _liveness(self) -> tuple[bool, dict[str, Any]]:
         age = time.monotonic() - self._beat
         return age < STUCK_S, {"loop_age_s": round(age, 1)}
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from redis.exceptions import RedisError
 
-from smsfilter import log
+from smsfilter import log, tasks
 from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded, load
 from smsfilter.exposition import present
@@ -329,9 +329,7 @@ class Service:
     async def stop(self) -> None:
         """End what is left, whatever state it is in."""
         self.listener.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.ended(self._tasks)
         await self.index.stop()
         if self._recorder is not None:
             await self._recorder.stop()

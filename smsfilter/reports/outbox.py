@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import Connection, select, update
 
-from smsfilter import log
+from smsfilter import log, tasks
 from smsfilter.desk.office import Office
 from smsfilter.deskmetrics import IntakeMetrics
 from smsfilter.ledger.actor import system
@@ -111,10 +111,7 @@ class Outbox:
         """Write down what became of the last ones; for when the bind has ended."""
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=STOP_WITHIN_S)
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.ended(self._under_way.values())
 
     async def _send_due(self) -> None:
         while self._centre.bound and not self._stopping:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from smsfilter import log
+from smsfilter import log, tasks
 from smsfilter.deskmetrics import CentreMetrics, Outcome
 from smsfilter.reports.failures import Failures
 from smsfilter.reports.sms import TEMPORARY, Delivered
@@ -56,10 +56,7 @@ class InProgress:
 
     async def cancel(self) -> None:
         """Break off those under way."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.ended(self._tasks)
 
     async def _taken(self, message: Delivered, answer: Callable[[Delivered, int], bool]) -> None:
         began = monotonic()

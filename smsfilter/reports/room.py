@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 from starlette.routing import Route
 
-from smsfilter import log
+from smsfilter import log, tasks
 from smsfilter.desk import incidents
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.indexing import IndexAway
@@ -90,9 +90,7 @@ class ReportRoom:
         self.outbox.end()
         await self.centre.stop()
         await self.outbox.ended()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.ended(self._tasks)
 
     def reload(self) -> None:
         """Take over the texts of the replies. Raises ConfigError: the old ones stay."""
