@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from smsfilter.ends import TCPAddress, Upstream
+from smsfilter.peopleconfig import BranchMap, Deadlines, DeskListen, WebhookConfig
 from smsfilter.sections import Section, Span, default, listed, read_password, some
 from smsfilter.tls import ClientTLS
 from smsfilter.yamlfile import ConfigError, Place
@@ -209,6 +210,16 @@ class DeskConfig(Section):
         Path("replies.yaml"),
         description="the texts sent to customers; relative to the configuration file",
     )
+    listen: Annotated[tuple[DeskListen, ...], BeforeValidator(listed)] = default(
+        "127.0.0.1:8776", "where staff reach the API; none: []"
+    )
+    branches: BranchMap = Field(
+        {}, description="the branches, by their ids; without any all is headquarters'"
+    )
+    deadlines: Deadlines = Field(Deadlines(), description="how long a report may wait")
+    webhook: WebhookConfig | None = Field(
+        None, description="another program that is told of warnings"
+    )
     admin: TCPAddress | None = default(
         "127.0.0.1:8775", "where /metrics, /livez and /readyz are served; null: nowhere"
     )
@@ -232,6 +243,8 @@ class DeskConfig(Section):
             update={
                 "report_centre": self.report_centre.beside(folder),
                 "replies": folder / self.replies,
+                "listen": tuple(each.beside(folder) for each in self.listen),
+                "webhook": self.webhook and self.webhook.beside(folder),
                 "decisions": self.decisions
                 and tuple(each.beside(folder) for each in self.decisions),
             }

@@ -20,16 +20,23 @@ LEVELS = {
     "rules": 0,
     "ledger": 0,
     "decisions": 0,
+    "flow": 0,
     "": 1,  # the files at the top: config, log, metrics and what they share
     "store": 1,
     "proxy": 2,
     "desk": 2,
     "reports": 2,
+    "staff": 2,
+    "cases": 2,
     "cli": 3,
 }
 EXCEPTIONS = {
     ("rules", "smpp"): "the decision is about PDUs and answers with command_statuses",
     ("reports", "desk"): "a report becomes a block, a case and a row of the ledger",
+    ("staff", "desk"): "people act on the desk's records",
+    ("cases", "desk"): "a case is about a customer, a company and a block",
+    ("cases", "reports"): "a case begins with a report and ends with an answer",
+    ("cases", "staff"): "a case has an owner, who is on duty",
     ("__main__.py", "cli"): "the entry point of python -m",
 }
 

@@ -100,6 +100,7 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter.desk.proof_room import ProofRoom  # noqa: PLC0415
     from smsfilter.desk.service import Service  # noqa: PLC0415
     from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
+    from smsfilter.staff.room import StaffRoom  # noqa: PLC0415
     from smsfilter.watchdog import Watchdog  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
@@ -108,7 +109,7 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, [ProofRoom, ReportRoom], notify)
+    service = Service(loaded, StaffRoom, [ProofRoom, ReportRoom], notify)
     watchdog = Watchdog(service.heartbeat)
     try:
         await service.start()

@@ -1,16 +1,15 @@
-"""The desk's HTTP API on its UNIX socket: who asks, in what form, and what an error says.
+"""The desk's HTTP API: who asks, with what right, in what form, and what an error says.
 
-A route is an async function from `Asked` to what will be JSON. Whoever may open the socket (its
-owner and root: 0600) may ask; who it is comes from the kernel (SO_PEERCRED), not from the
-request. Bodies and answers are JSON; a number stands only in bodies, never in a path or query.
+A route is an async function from `Asked` to what will be JSON, and names the right that it needs.
+Who asks comes from the token of their login, or from the kernel (SO_PEERCRED) on the UNIX socket;
+what their roles do not allow is refused before the route sees it, and entered. Bodies and answers
+are JSON; a number stands only in bodies, never in a path or query.
 """
 
 import json
-import pwd
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,8 +20,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from smsfilter import log
+from smsfilter.desk.entrance import Asker, Entrance
 from smsfilter.desk.problems import Problem, invalid, not_found
-from smsfilter.ledger.actor import Actor, local
+from smsfilter.flow.rights import ROLES, Right, by_role
+from smsfilter.ledger.actor import Actor
 from smsfilter.store.records import RecordsAway, RecordsError
 
 VERSION: Final = "/v1"
@@ -48,15 +49,37 @@ class Lines:
 class Asked:
     """One request."""
 
-    __slots__ = ("_body", "by", "path", "query")
+    __slots__ = ("_body", "_right", "asker", "path", "query")
 
     def __init__(
-        self, by: Actor, path: Mapping[str, Any], query: Mapping[str, str], body: bytes
+        self,
+        asker: Asker | None,
+        right: Right,
+        path: Mapping[str, Any],
+        query: Mapping[str, str],
+        body: bytes,
     ) -> None:
-        self.by = by
+        self.asker = asker
+        self._right = right
         self.path = path
         self.query = query
         self._body = body
+
+    @property
+    def by(self) -> Actor:
+        """Who asks, in the role that allows it."""
+        return self.known.as_(by_role(self.known.roles, self._right) or "none")
+
+    @property
+    def known(self) -> Asker:
+        """Who asks. Raises Problem where nobody has logged in."""
+        if self.asker is None:
+            raise Problem(HTTPStatus.UNAUTHORIZED, "log in first: smsfilter login")
+        return self.asker
+
+    def may(self, right: Right) -> bool:
+        """Whether whoever asks has one more right than the route needs."""
+        return by_role(self.known.roles, right) is not None
 
     def body(self, model: type[BaseModel]) -> Any:
         """Read the body as `model`. Raises Problem: each error with its place."""
@@ -98,26 +121,69 @@ class Asked:
         return after, int(limit)
 
 
-def route(path: str, handler: Handler, method: str = "GET") -> Route:
-    """Bind a handler to a path and one method."""
+class APIRoute(Route):
+    """A path and one method, with what a client has to know of it."""
 
+    def __init__(
+        self, path: str, handler: Handler, method: str, right: Right, body: type[BaseModel] | None
+    ) -> None:
+        super().__init__(path, _endpoint(handler, right), methods=[method])
+        self.right = right
+        self.body = body
+        self.says = (handler.__doc__ or "").strip()
+
+
+def route(
+    path: str,
+    handler: Handler,
+    method: str = "GET",
+    *,
+    right: Right,
+    body: type[BaseModel] | None = None,
+) -> APIRoute:
+    """Bind a handler to a path and one method; `body` is the model that it reads."""
+    return APIRoute(path, handler, method, right, body)
+
+
+def _endpoint(handler: Handler, right: Right) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
+        asker = await _asker(request, right)
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > BODY_MOST:
                 raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {BODY_MOST} octets")
-        asked = Asked(_asker(request), request.path_params, request.query_params, body)
+        asked = Asked(asker, right, request.path_params, request.query_params, body)
         answer = await handler(asked)
         if isinstance(answer, Lines):
             return StreamingResponse(answer.content, media_type=answer.media_type)
         return _Answer(answer)
 
-    return Route(path, endpoint, methods=[method])
+    return endpoint
 
 
-def app(routes: Sequence[Route]) -> Starlette:
-    """Put the API together."""
+async def _asker(request: Request, right: Right) -> Asker | None:
+    """Return who asks, if they may. Raises Problem."""
+    entrance: Entrance = request.app.state.entrance
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else None
+    client = "" if request.client is None else request.client.host
+    asker = await entrance.identify(given, client)
+    if right is Right.ANYONE:
+        return asker
+    if asker is None:
+        raise Problem(HTTPStatus.UNAUTHORIZED, "log in first: smsfilter login")
+    if by_role(asker.roles, right) is None:
+        path = request.scope["route"].path if "route" in request.scope else request.url.path
+        await entrance.denied(asker, right, path)
+        roles = " or ".join(ROLES[right])
+        held = ", ".join(sorted(asker.roles)) or "nothing"
+        raise Problem(HTTPStatus.FORBIDDEN, f"to {right} you have to be {roles}; you are {held}")
+    return asker
+
+
+def app(routes: Sequence[Route], entrance: Entrance) -> Starlette:
+    """Put the API together; `entrance` knows who asks."""
     handlers: dict[Any, Any] = {
         Problem: _say_problem,
         RecordsAway: _say_away,
@@ -126,7 +192,9 @@ def app(routes: Sequence[Route]) -> Starlette:
         HTTPStatus.METHOD_NOT_ALLOWED: _say_no_path,
         Exception: _say_unhandled,
     }
-    return Starlette(routes=[Mount(VERSION, routes=list(routes))], exception_handlers=handlers)
+    made = Starlette(routes=[Mount(VERSION, routes=list(routes))], exception_handlers=handlers)
+    made.state.entrance = entrance
+    return made
 
 
 class _Answer(JSONResponse):
@@ -159,18 +227,3 @@ async def _say_no_path(request: Request, error: Exception) -> Response:
 async def _say_unhandled(request: Request, error: Exception) -> Response:
     log.get().error("unhandled", where="api", path=request.url.path, exc_info=error)
     return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the desk: see its log")
-
-
-def _asker(request: Request) -> Actor:
-    client = request.client
-    if client is None or not client.host.startswith("uid:"):
-        raise Problem(HTTPStatus.FORBIDDEN, "nobody can tell who asks")
-    return local(_user(int(client.host.removeprefix("uid:"))))
-
-
-@lru_cache(maxsize=64)
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -20,6 +20,7 @@ from smsfilter.desk.api import PAGE_MOST, Asked, Lines, route
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid
 from smsfilter.desk.written import Number, digits_of
+from smsfilter.flow.rights import Right
 from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.chain import parse
 from smsfilter.ledger.checkpoint import read
@@ -58,9 +59,9 @@ def routes(office: Office) -> list[Route]:
     """What the API answers."""
     audit = Audit(office)
     return [
-        route("/ledger/export", audit.export),
-        route("/ledger/checkpoints", audit.checkpoints),
-        route("/ledger/read", audit.read, "POST"),
+        route("/ledger/export", audit.export, right=Right.EXPORT_LEDGER),
+        route("/ledger/checkpoints", audit.checkpoints, right=Right.EXPORT_LEDGER),
+        route("/ledger/read", audit.read, "POST", right=Right.READ_LEDGER),
     ]
 
 

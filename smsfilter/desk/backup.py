@@ -22,6 +22,7 @@ from smsfilter.desk.keys import Keys
 from smsfilter.desk.manifest import Manifest
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import refused
+from smsfilter.flow.rights import Right
 from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.checkpoint import Checkpoint, sign
 from smsfilter.store import ledger
@@ -117,7 +118,7 @@ class Backups:
 
 def routes(office: Office) -> list[Route]:
     """What the API answers."""
-    return [route(PATH, Backups(office).asked, "POST")]
+    return [route(PATH, Backups(office).asked, "POST", right=Right.BACK_UP)]
 
 
 def digest_of(path: Path) -> tuple[str, int]:

@@ -23,6 +23,7 @@ from smsfilter.desk.problems import Problem, invalid, not_found, refused
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.timeline import timeline
 from smsfilter.desk.written import NO_CUSTOMER, Number, digits_of
+from smsfilter.flow.rights import Right
 from smsfilter.rules.numbers import customer_key
 from smsfilter.rules.policy import Model
 from smsfilter.store.connect import Unreachable
@@ -71,13 +72,13 @@ def routes(office: Office, projection: Projection) -> Sequence[Route]:
     """Return the paths of blocks."""
     desk = _Blocks(office, projection)
     return (
-        route("/blocks", desk.listed),
-        route("/blocks", desk.add, "POST"),
-        route("/blocks/adopt", desk.adopt, "POST"),
-        route("/blocks/of", desk.of, "POST"),
-        route("/blocks/recycle", desk.recycle, "POST"),
-        route("/blocks/{id}", desk.show),
-        route("/blocks/{id}/remove", desk.remove, "POST"),
+        route("/blocks", desk.listed, right=Right.SEE_BLOCKS),
+        route("/blocks", desk.add, "POST", right=Right.ADD_BLOCKS),
+        route("/blocks/adopt", desk.adopt, "POST", right=Right.ADOPT_BLOCKS),
+        route("/blocks/of", desk.of, "POST", right=Right.SEE_BLOCKS),
+        route("/blocks/recycle", desk.recycle, "POST", right=Right.END_BLOCKS),
+        route("/blocks/{id}", desk.show, right=Right.SEE_BLOCKS),
+        route("/blocks/{id}/remove", desk.remove, "POST", right=Right.END_BLOCKS),
     )
 
 

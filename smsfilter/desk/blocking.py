@@ -14,6 +14,7 @@ from smsfilter.desk import blocks
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.company import survivor
 from smsfilter.desk.vault import Vault
+from smsfilter.flow.case import State
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.headers import source_forms
 from smsfilter.rules.numbers import subscriber
@@ -153,10 +154,12 @@ def _done_with(transaction: Transaction, ended: Row[Any], reason: str) -> tuple[
         .values(state=state)
         .returning(report.c.id)
     ).all()
-    values: dict[str, Any] = {"state": state, "outcome": reason}
     if reason in _FINAL:
-        values["closed_at"] = transaction.now
-    connection.execute(update(case_file).where(case_file.c.id == case).values(values))
+        connection.execute(
+            update(case_file)
+            .where(case_file.c.id == case)
+            .values(state=State.WITHDRAWN, outcome=reason, closed_at=transaction.now)
+        )
     return sorted(reports), [*((report, each) for each in reports), (case_file, case)]
 
 
@@ -209,7 +212,7 @@ def recycle(
     closed = connection.scalars(
         update(case_file)
         .where(case_file.c.customer == customer, case_file.c.closed_at.is_(None))
-        .values(state=RECYCLED, outcome=RECYCLED, closed_at=transaction.now)
+        .values(state=State.WITHDRAWN, outcome=RECYCLED, closed_at=transaction.now)
         .returning(case_file.c.id)
     ).all()
     reports = connection.scalars(

@@ -18,6 +18,7 @@ from smsfilter.desk.companies import Changes, CompanyError
 from smsfilter.desk.following import Follow, in_force
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid, not_found, refused
+from smsfilter.flow.rights import Right
 from smsfilter.rules.policy import Model
 from smsfilter.rules.registry import Company, CompanyId, RegistryFile
 from smsfilter.store.reading import reading
@@ -48,13 +49,13 @@ def routes(office: Office, follow: Follow) -> Sequence[Route]:
     """Return the paths of companies."""
     desk = _Companies(office, follow)
     return (
-        route("/companies", desk.list),
-        route("/companies", desk.add, "POST"),
-        route("/companies/export", desk.export),
-        route("/companies/import", desk.import_, "POST"),
-        route("/companies/{id}", desk.show),
-        route("/companies/{id}/extend", desk.extend, "POST"),
-        route("/companies/{id}/merge", desk.merge, "POST"),
+        route("/companies", desk.list, right=Right.SEE_COMPANIES),
+        route("/companies", desk.add, "POST", right=Right.CHANGE_COMPANIES),
+        route("/companies/export", desk.export, right=Right.SEE_COMPANIES),
+        route("/companies/import", desk.import_, "POST", right=Right.CHANGE_COMPANIES),
+        route("/companies/{id}", desk.show, right=Right.SEE_COMPANIES),
+        route("/companies/{id}/extend", desk.extend, "POST", right=Right.CHANGE_COMPANIES),
+        route("/companies/{id}/merge", desk.merge, "POST", right=Right.CHANGE_COMPANIES),
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select
@@ -12,6 +12,8 @@ from smsfilter.config import Config, Loaded
 from smsfilter.desk.keys import FILES, Keys
 from smsfilter.desk.vault import Vault
 from smsfilter.deskconfig import RecordsConfig
+from smsfilter.flow.branches import Branches
+from smsfilter.peopleconfig import tree
 from smsfilter.rules.policy import Policy
 from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import Records, RecordsError, newest_revision
@@ -99,6 +101,7 @@ class Office:
     vault: Vault
     keys: Keys
     clock: Callable[[], int]
+    branches: Branches = field(default_factory=Branches)
 
     @classmethod
     def of(cls, loaded: Loaded, clock: Callable[[], int] = now_us) -> "Office":
@@ -108,7 +111,9 @@ class Office:
         records = records_of(config)
         witness = Witness(config.state_dir)
         writer = Writer(records, clock, keys.sign, witness)
-        return cls(config, loaded.policy, records, writer, Vault(keys.seal), keys, clock)
+        branches = tree({} if config.desk is None else config.desk.branches)
+        vault = Vault(keys.seal, branches.of)
+        return cls(config, loaded.policy, records, writer, vault, keys, clock, branches)
 
 
 class Witness:

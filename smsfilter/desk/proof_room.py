@@ -25,6 +25,7 @@ from smsfilter.desk.problems import refused
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.proving import RESULTS, Given, Subject, UnprovableError
 from smsfilter.deskmetrics import ProofMetrics
+from smsfilter.flow.rights import Right
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.writer import Transaction
@@ -59,7 +60,9 @@ class ProofRoom:
         self._incidents = Incidents(office, self._evidence, self._metrics)
         self._tasks: list[asyncio.Task[None]] = []
         self.collectors: Sequence[Collector] = (self._metrics,)
-        self.routes: Sequence[Route] = (route("/blocks/proof", self.prove, "POST"),)
+        self.routes: Sequence[Route] = (
+            route("/blocks/proof", self.prove, "POST", right=Right.PROVE_BLOCKS),
+        )
 
     async def start(self) -> None:
         """Begin to collect and to decide."""

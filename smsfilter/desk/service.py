@@ -19,6 +19,7 @@ from smsfilter.config import ConfigError, Loaded
 from smsfilter.desk import promotion
 from smsfilter.desk.api import app
 from smsfilter.desk.door import Door
+from smsfilter.desk.entrance import Entrance
 from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office, check
 from smsfilter.desk.projection import Projection
@@ -65,6 +66,10 @@ class Room(Protocol):
         """Take over the files that may change while it runs. Raises ConfigError."""
 
 
+class Staff(Room, Entrance, Protocol):
+    """The room that knows who comes in."""
+
+
 class StartError(Exception):
     """The desk cannot start, for a reason that fits on a line."""
 
@@ -73,9 +78,14 @@ class Service:
     """One desk, from start to stop."""
 
     def __init__(
-        self, loaded: Loaded, rooms: Sequence[Callable[[Office, Projection], Room]], notify: Notify
+        self,
+        loaded: Loaded,
+        staff: Callable[[Office, Projection], Staff],
+        rooms: Sequence[Callable[[Office, Projection], Room]],
+        notify: Notify,
     ) -> None:
         self._loaded = loaded
+        self._make_staff = staff
         self._make_rooms = (DeskRoom, *rooms)
         self._notify = notify
         self._rooms: list[Room] = []
@@ -139,21 +149,21 @@ class Service:
         projection = self._projection = Projection.of(office, address)
         stack.push_async_callback(projection.stop)
         await projection.start()
-        for make in self._make_rooms:
-            room = make(office, projection)
+        staff = self._make_staff(office, projection)
+        for room in (staff, *(make(office, projection) for make in self._make_rooms)):
             self._rooms.append(room)
             stack.push_async_callback(room.stop)
             await room.start()
             self.metrics.add(room.collectors)
-        self._listen(desk, office)
+        self._listen(desk, office, staff)
         for work in (self._keep_alive(), self._tick(office), self._keep_promoting(office)):
             task = asyncio.create_task(work)
             stack.push_async_callback(tasks.ended, [task])
         log.get().info("ready")
 
-    def _listen(self, desk: DeskConfig, office: Office) -> None:
+    def _listen(self, desk: DeskConfig, office: Office, entrance: Entrance) -> None:
         routes = [route for room in self._rooms for route in room.routes]
-        door = Door(app(routes), office.config.state_dir)
+        door = Door(app(routes, entrance), office.config.state_dir)
         door.open()
         self._stack.push_async_callback(door.close)
         where = None

@@ -5,11 +5,12 @@ no row, no data. A job of the desk opens what it needs by `numbers` and enters o
 with the count. Everywhere else a customer is an id and a masked number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from sqlalchemy import Connection, select
 
+from smsfilter.flow.branches import Branches
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.numbers import mask
 from smsfilter.store import customers
@@ -20,20 +21,23 @@ from smsfilter.store.writer import Transaction
 ERASED: Final = "erased"
 """Shown in place of a number that is no longer kept."""
 _AT_ONCE: Final = 500
+_ONE_BRANCH: Final = Branches().of
 
 
 class Vault:
-    """Seals and opens for the desk, under the keys of `seal`."""
+    """Seals and opens for the desk, under the keys of `seal`; `branch` tells that of a number."""
 
-    def __init__(self, seal: Seal) -> None:
+    def __init__(self, seal: Seal, branch: Callable[[str], str] = _ONE_BRANCH) -> None:
         self._seal = seal
+        self._branch = branch
 
     # --- on the way in
 
     def customer(self, transaction: Transaction, digits: str) -> str:
         """Return the id of a number's customer (E.164 digits), a new one where it was unknown."""
-        now = transaction.now
-        return customers.find_or_add(transaction.connection, self._seal, digits, now)
+        return customers.find_or_add(
+            transaction.connection, self._seal, digits, transaction.now, self._branch
+        )
 
     def find(self, connection: Connection, digits: str) -> str | None:
         """Return the id of a number's customer (E.164 digits), None where it is unknown."""

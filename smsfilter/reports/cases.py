@@ -6,13 +6,17 @@ still belongs to the case of the source.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import Row, and_, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.company import survivor
+from smsfilter.flow.branches import HEADQUARTERS
+from smsfilter.flow.case import Event, State, after
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
+from smsfilter.store.schema import customer as customer_table
 from smsfilter.store.writer import Transaction
 
 ANSWER_WITHIN_US: Final = 2 * DAY_US
@@ -27,13 +31,13 @@ _OPEN: Final = select(case_file.c.id, case_file.c.target).where(
 _BLOCKED: Final = select(block.c.target, block.c.case_id).where(
     block.c.customer == bindparam("of"), block.c.ended_at.is_(None)
 )
+_BRANCH: Final = select(customer_table.c.branch).where(customer_table.c.id == bindparam("of"))
 _NEW: Final = insert(case_file).returning(case_file.c.id)
 
 
 def take(
     transaction: Transaction,
     customer: str,
-    state: str,
     about: Sequence[str],
     own: int | None = None,
 ) -> tuple[int, bool]:
@@ -48,13 +52,15 @@ def take(
             _merge(transaction, own, known)
         return known, True
     if own is not None:
-        point(transaction, own, state, about)
+        point(transaction, own, about)
         return own, False
     opened = {
         "customer": customer,
         "target": about[0] if about else None,
-        "state": state,
+        "state": State.NEW,
+        "branch": transaction.connection.scalar(_BRANCH, {"of": customer}) or HEADQUARTERS,
         "opened_at": transaction.now,
+        "since": transaction.now,
         "due_at": transaction.now + ANSWER_WITHIN_US,
         "changed_seq": 0,
     }
@@ -62,12 +68,59 @@ def take(
     return new, False
 
 
-def point(transaction: Transaction, case: int, state: str, about: Sequence[str]) -> None:
-    """More is known about a case: whom it is about, and what was done."""
+def point(transaction: Transaction, case: int, about: Sequence[str]) -> None:
+    """More is known about a case: whom it is about."""
     transaction.connection.execute(
+        update(case_file).where(case_file.c.id == case).values(target=about[0] if about else None)
+    )
+
+
+def close(transaction: Transaction, case: int, event: Event) -> None:
+    """A case ends without an answer of its own. Raises NotAllowed."""
+    connection = transaction.connection
+    state = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
+    connection.execute(
         update(case_file)
         .where(case_file.c.id == case)
-        .values(state=state, target=about[0] if about else None)
+        .values(state=after(state or "", event), closed_at=transaction.now)
+    )
+
+
+def appealed(transaction: Transaction, case: int) -> None:
+    """The customer wants it looked at again: one that was decided is open once more.
+
+    Its clock begins anew, and another person decides it. Where a newer case of the same pair is
+    open, that one is looked at anyhow.
+    """
+    connection = transaction.connection
+    row = connection.execute(select(case_file).where(case_file.c.id == case)).one()
+    state = after(row.state, Event.APPEAL)
+    if state is not State.REOPENED or row.state == State.REOPENED:
+        return
+    nested = connection.begin_nested()
+    try:
+        reopen(transaction, row, state)
+        nested.commit()
+    except IntegrityError:
+        nested.rollback()
+
+
+def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
+    """Open a case once more. Raises IntegrityError where a newer one of the same pair is open."""
+    now = transaction.now
+    transaction.connection.execute(
+        update(case_file)
+        .where(case_file.c.id == row.id)
+        .values(
+            state=state,
+            round=row.round + 1,
+            since=now,
+            due_at=now + row.due_at - row.since,
+            owner=None,
+            assigned_at=None,
+            replied_at=None,
+            closed_at=None,
+        )
     )
 
 
@@ -122,8 +175,4 @@ def _open(transaction: Transaction, customer: str, about: Sequence[str]) -> int 
 def _merge(transaction: Transaction, case: int, into: int) -> None:
     connection = transaction.connection
     connection.execute(update(report).where(report.c.case_id == case).values(case_id=into))
-    connection.execute(
-        update(case_file)
-        .where(case_file.c.id == case)
-        .values(state="joined", outcome="joined", closed_at=transaction.now)
-    )
+    close(transaction, case, Event.JOIN)

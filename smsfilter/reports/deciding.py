@@ -8,7 +8,9 @@ from sqlalchemy import Row, Table, select, update
 
 from smsfilter.desk import blocks
 from smsfilter.desk.blocking import active
+from smsfilter.flow.case import Event
 from smsfilter.ledger.actor import Actor
+from smsfilter.reports import cases
 from smsfilter.reports.filing import Filing
 from smsfilter.reports.replies import Outcome
 from smsfilter.store.schema import block, case_file, report
@@ -100,12 +102,11 @@ def _case(transaction: Transaction, found: Row[Any], company: str) -> int:
             case_file.c.closed_at.is_(None),
         )
     )
-    own = update(case_file).where(case_file.c.id == found.case_id)
+    case: int = found.case_id
     if known is None:
-        connection.execute(own.values(target=company, state="blocked"))
-        case: int = found.case_id
+        cases.point(transaction, case, [company])
         return case
-    connection.execute(own.values(state="joined", outcome="joined", closed_at=transaction.now))
+    cases.close(transaction, case, Event.JOIN)
     return known
 
 

@@ -267,13 +267,13 @@ class Filing:
             return _Acted(None)
         targets = self._targets(transaction, decided)
         about = (*targets, *self._about(transaction, decided))
-        case, is_merged = cases.take(transaction, customer, decided.state, about, own)
+        case, is_merged = cases.take(transaction, customer, about, own)
         put = [
             blocks.put(transaction, customer, target, "report", report=report_id, case_id=case)
             for target in targets
         ]
         if is_merged and any(each.is_new for each in put):
-            cases.point(transaction, case, decided.state, about)
+            cases.point(transaction, case, about)
         return _Acted(case, put, is_merged)
 
     def _targets(self, transaction: Transaction, decided: Decided) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, Table, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk import blocks
+from smsfilter.flow.case import Event
 from smsfilter.ledger.actor import Actor, by_sms
-from smsfilter.reports import answers
+from smsfilter.reports import answers, cases
 from smsfilter.reports.cases import ORDERS, target_of
 from smsfilter.reports.filing import Filing
 from smsfilter.reports.heard import Decided, Filed, Heard
@@ -57,16 +57,7 @@ def appeal(filing: Filing, transaction: Transaction, heard: Heard, number: int |
     meant = _meant(transaction, customer, number)
     if meant is None or meant.state == "withdrawn":  # it has no result to appeal against
         return filing.new(transaction, customer, heard, Decided("appeal", Outcome.UNKNOWN_ID))
-    nested = transaction.connection.begin_nested()
-    try:
-        transaction.connection.execute(
-            update(case_file)
-            .where(case_file.c.id == meant.case_id)
-            .values(state="appealed", closed_at=None)
-        )
-        nested.commit()
-    except IntegrityError:  # a newer case of the same pair is open, and is looked at anyhow
-        nested.rollback()
+    cases.appealed(transaction, meant.case_id)
     return _kept(
         filing,
         transaction,
@@ -107,11 +98,7 @@ def _taken_back(
         .returning(report.c.id)
     ).all()
     answers.take_back(transaction, reports)
-    connection.execute(
-        update(case_file)
-        .where(case_file.c.id == meant.case_id)
-        .values(state="withdrawn", closed_at=transaction.now)
-    )
+    cases.close(transaction, meant.case_id, Event.WITHDRAW)
     return ended, reports
 
 

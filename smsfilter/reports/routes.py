@@ -17,6 +17,7 @@ from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import invalid, not_found, refused
+from smsfilter.flow.rights import Right
 from smsfilter.reports import entered, ids, showing
 from smsfilter.reports.bulk import CHANNEL, ROWS_MOST, Import, Taken, settled
 from smsfilter.reports.deciding import NotOpen, resolve
@@ -45,11 +46,11 @@ def routes(office: Office, filing: Filing, intake: Intake) -> Sequence[Route]:
     """Return the paths of reports."""
     desk = _Reports(office, filing, intake)
     return (
-        route("/reports", desk.listed),
-        route("/reports", desk.add, "POST"),
-        route("/reports/import", desk.import_, "POST"),
-        route("/reports/{id}", desk.show),
-        route("/reports/{id}/resolve", desk.resolve, "POST"),
+        route("/reports", desk.listed, right=Right.SEE_REPORTS),
+        route("/reports", desk.add, "POST", right=Right.ADD_REPORTS),
+        route("/reports/import", desk.import_, "POST", right=Right.IMPORT_REPORTS),
+        route("/reports/{id}", desk.show, right=Right.SEE_REPORTS),
+        route("/reports/{id}/resolve", desk.resolve, "POST", right=Right.RESOLVE_REPORTS),
     )
 
 

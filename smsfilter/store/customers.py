@@ -4,6 +4,7 @@ Whoever wants to see a clear number goes through desk/vault, which enters it int
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -22,9 +23,16 @@ def find(connection: Connection, seal: Seal, digits: str) -> str | None:
     return found
 
 
-def find_or_add(connection: Connection, seal: Seal, digits: str, now: int) -> str:
+def find_or_add(
+    connection: Connection,
+    seal: Seal,
+    digits: str,
+    now: int,
+    branch: Callable[[str], str] = lambda _digits: "hq",
+) -> str:
     """Return the id of whoever has this number now, a new one where it was not known.
 
+    `branch` tells the branch of a number.
     Only the one writer calls it: two would add the same number twice, and the second would fail.
     """
     known = find(connection, seal, digits)
@@ -36,6 +44,7 @@ def find_or_add(connection: Connection, seal: Seal, digits: str, now: int) -> st
             id=new,
             token=seal.token(digits),
             number_enc=seal.close(digits.encode(), place("customer", "number_enc", new)),
+            branch=branch(digits),
             first_at=now,
         )
     )

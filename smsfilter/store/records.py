@@ -130,7 +130,7 @@ class Records:
         config = AlembicConfig()
         config.set_main_option("script_location", str(_MIGRATIONS))
         try:
-            with self.to_write() as connection, connection.begin():
+            with self.to_write() as connection, self._tables_replaced(connection):
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
                 if grant_to is not None:
@@ -139,6 +139,26 @@ class Records:
             raise RecordsError(f"{self.place} is of a newer smsfilter: use that") from None
         except (SQLAlchemyError, RecordsAway) as error:
             raise RecordsError(f"{self.place}: {reason(error)}") from error
+
+    @contextmanager
+    def _tables_replaced(self, connection: Connection) -> Iterator[None]:
+        """A transaction in which SQLite's tables may be replaced by others of the same name.
+
+        It changes a column by a new table; what refers to the old one is compared at the end.
+        """
+        if not self.is_sqlite:
+            with connection.begin():
+                yield
+            return
+        raw = connection.connection
+        raw.cursor().execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                yield
+                if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                    raise RecordsError(f"{self.place}: rows refer to others that are not there")
+        finally:
+            raw.cursor().execute("PRAGMA foreign_keys=ON")
 
     def role(self) -> str:
         """Return as which role PostgreSQL knows the desk. Raises RecordsAway."""

@@ -26,6 +26,7 @@ from smsfilter.ledger.checkpoint import read as read_checkpoint
 from smsfilter.ledger.checkpoint import split
 from smsfilter.ledger.verdict import Kind, Verdict
 from smsfilter.ledger.verify import verify
+from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.records import Records
 from smsfilter.store.writer import Transaction
@@ -123,7 +124,8 @@ async def served(request, tmp_path):
     before = structlog.get_config()
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout is the commands'
     with desk.writing() as office:
-        async with opened(Door(app([*audit.routes(office), *backup.routes(office)]), desk.state)):
+        routes = [*audit.routes(office), *backup.routes(office)]
+        async with opened(Door(app(routes, StaffRoom(office, None)), desk.state)):
             yield Served(desk, office)
     structlog.configure(**before)
 

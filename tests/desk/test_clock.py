@@ -10,6 +10,7 @@ from smsfilter.desk.office import Office, now_us
 from smsfilter.desk.service import Service
 from smsfilter.ledger.chain import Entry, parse
 from smsfilter.notify import Notify
+from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.writer import Transaction
 from tests.fakes.books import until
@@ -35,7 +36,7 @@ async def test_a_clock_that_is_set_is_noted(
     ahead = 0
     office = Office.of(at.loaded, lambda: now_us() + ahead)
     office.writer.start()
-    ticking = asyncio.create_task(Service(at.loaded, (), Notify({}))._tick(office))
+    ticking = asyncio.create_task(Service(at.loaded, StaffRoom, (), Notify({}))._tick(office))
     await asyncio.sleep(0)  # it has looked at the clock
     ahead = seconds * 1_000_000
     await until(lambda: jumps(office))

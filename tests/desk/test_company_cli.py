@@ -18,6 +18,7 @@ from smsfilter.desk.door import Door
 from smsfilter.desk.indexing import IndexAway
 from smsfilter.ledger.actor import system
 from smsfilter.ledger.chain import parse
+from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.writer import Writer
 from tests.fakes.registry import REGISTRY
@@ -65,7 +66,7 @@ class Desk:
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         routes = company_routes.routes(self.office, self._follow)
-        door = Door(api.app(routes), self.office.config.state_dir)
+        door = Door(api.app(routes, StaffRoom(self.office, None)), self.office.config.state_dir)
         door.open()
         self._up.set()
         await self._stop.wait()

@@ -11,11 +11,12 @@ import pytest
 
 from smsfilter.decisions.layout import Kind
 from smsfilter.desk.api import Asked
+from smsfilter.desk.entrance import Asker
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.proof_room import ProofRoom
-from smsfilter.ledger.actor import local
+from smsfilter.flow.rights import Right, Role
 from smsfilter.ledger.chain import parse
 from smsfilter.store import ledger
 from tests.fakes.desks import At, blocked
@@ -31,7 +32,8 @@ class Desk:
         self.room = ProofRoom(office, cast("Projection", None))
 
     async def prove(self, **body: Any) -> Any:
-        asked = Asked(local("wang"), {}, {}, json.dumps(body).encode())
+        asker = Asker("local:wang", frozenset((Role.SUPERVISOR,)), "socket")
+        asked = Asked(asker, Right.PROVE_BLOCKS, {}, {}, json.dumps(body).encode())
         return await self.room.prove(asked)
 
     def entered(self) -> list[Any]:

@@ -32,6 +32,7 @@ from smsfilter.ledger.verdict import Verdict
 from smsfilter.ledger.verify import verify
 from smsfilter.reports.room import ReportRoom
 from smsfilter.rules.registry import RegistryFile
+from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.connect import parse_url
 from smsfilter.store.schema import block, metadata
@@ -202,9 +203,10 @@ async def open_desk(
         await projection.start()
         stack.push_async_callback(projection.stop)
         await projection.follow(office.writer.head, 10)
-        rooms = (DeskRoom(office, projection), ReportRoom(office, projection))
+        staff = StaffRoom(office, projection)
+        rooms = (staff, DeskRoom(office, projection), ReportRoom(office, projection))
         routes = [route for room in rooms for route in room.routes]
-        await stack.enter_async_context(opened(Door(app(routes), at.state)))
+        await stack.enter_async_context(opened(Door(app(routes, staff), at.state)))
         desk = OpenDesk(at, office, server)
         stack.push_async_callback(desk.http.aclose)
         yield desk

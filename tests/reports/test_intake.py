@@ -39,7 +39,7 @@ async def test_a_report_blocks_its_company_once_it_is_in_force(bureau: Bureau):
     assert row.confirmed_at == row.told_at == bureau.now
     assert bureau.text(row) == "您中奖了，请回复"
     (case,) = bureau.cases
-    assert (case.target, case.state, case.due_at - case.opened_at) == ("acme", "blocked", 48 * HOUR)
+    assert (case.target, case.state, case.due_at - case.opened_at) == ("acme", "new", 48 * HOUR)
     (sms,) = bureau.sms
     assert (sms.kind, sms.state, sms.n) == ("blocked", "queued", 1)
     assert ids.spell(row.id) in bureau.reply(sms)
@@ -295,7 +295,7 @@ async def test_a_case_of_a_source_becomes_its_company_s(bureau: Bureau):
     bureau.register(delta={"sources": ["10661234"]})
     await bureau.says(ANNA, "10661234*再贷")
     (case,) = bureau.cases
-    assert (case.target, case.state) == ("delta", "blocked")
+    assert (case.target, case.state) == ("delta", "new")
     assert bureau.answers == ["referred", "blocked"]
 
 
@@ -338,7 +338,7 @@ async def test_a_number_completes_the_text_that_it_was_asked_for(bureau: Bureau)
     assert bureau.text(number) == "您中奖了，请回复领取"
     assert asked.case_id == number.case_id
     (case,) = bureau.cases
-    assert (case.target, case.state) == ("acme", "blocked")
+    assert (case.target, case.state) == ("acme", "new")
     assert ids.spell(asked.id) in bureau.reply(bureau.sms[1])
     assert bureau.detail("report taken")["joined"] == asked.id
     assert bureau.reports[0].changed_seq == number.changed_seq

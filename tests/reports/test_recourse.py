@@ -63,7 +63,7 @@ async def test_the_same_after_a_withdrawal_is_a_new_report(bureau: Bureau):
     assert bureau.states == ["withdrawn", "withdrawal", "blocked"]
     assert bureau.in_force == {(ANNA, "acme")}
     assert bureau.answers == ["blocked", "withdrawn", "blocked"]
-    assert [each.state for each in bureau.cases] == ["withdrawn", "blocked"]
+    assert [each.state for each in bureau.cases] == ["withdrawn", "new"]
 
 
 async def test_the_same_order_is_another_one_once_the_smsc_cannot_have_brought_it_again(
@@ -147,7 +147,7 @@ async def test_an_appeal_opens_the_case_again(bureau: Bureau):
     await bureau.says(ANNA, f"申诉{number_of(bureau)} 我没有同意")
     assert bureau.states == ["blocked", "appeal"]
     assert bureau.answers == ["blocked", "appeal"]
-    assert bureau.cases[0].state == "appealed"
+    assert bureau.cases[0].state == "new"  # nothing was decided yet
     assert bureau.in_force == {(ANNA, "acme")}
     (entry,) = bureau.acts("report appealed")
     assert (entry.case_id, entry.detail["message"]) == (str(bureau.cases[0].id), 2)
@@ -188,7 +188,7 @@ async def test_an_old_withdrawal_does_not_end_what_was_reported_since(bureau: Bu
     await bureau.says(ANNA, order)
     assert bureau.in_force == {(ANNA, "acme")}
     assert bureau.answers[-1] == "withdrawn"
-    assert [each.state for each in bureau.cases] == ["withdrawn", "blocked"]
+    assert [each.state for each in bureau.cases] == ["withdrawn", "new"]
     assert bureau.acts("report withdrawn")[-1].detail["blocks"] == []
 
 

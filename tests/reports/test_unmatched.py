@@ -17,7 +17,7 @@ async def test_a_company_that_becomes_known_is_blocked_and_said(bureau: Bureau):
     assert (bureau.states, bureau.answers) == (["blocked"], ["unmatched", "blocked"])
     assert bureau.in_force == {(ANNA, "delta")}
     (row,), (case,) = bureau.reports, bureau.cases
-    assert (case.target, case.state) == ("delta", "blocked")
+    assert (case.target, case.state) == ("delta", "new")
     assert (row.match_kind, row.confirmed_at) == ("company", bureau.now)
     assert row.told_at == bureau.now - MINUTE
     assert bureau.sms[1].state == "queued"
@@ -108,7 +108,7 @@ async def test_one_whose_sender_is_blocked_by_now_joins_its_case(bureau: Bureau)
     assert await bureau.unmatched.look() == 1
     assert bureau.states == ["blocked", "blocked"]
     assert {each.case_id for each in bureau.reports} == {2}
-    assert [each.state for each in bureau.cases] == ["joined", "blocked"]
+    assert [each.state for each in bureau.cases] == ["joined", "new"]
     assert bureau.answers == ["unmatched", "blocked", "repeated"]
 
 

@@ -378,8 +378,13 @@ def test_what_the_shipped_file_shows_of_the_desk_are_the_defaults() -> None:
     config = load_yaml(f"{head}\n{bare}", Config)
 
     assert config.desk is not None
-    assert config.desk.decisions  # an example: by default the proxy beside the desk
-    assert config.desk.model_copy(update={"decisions": None}) == DeskConfig(
+    # examples: by default the proxy beside the desk, one branch, and nobody else is told
+    assert config.desk.decisions
+    assert config.desk.branches
+    assert config.desk.webhook
+    assert config.desk.model_copy(
+        update={"decisions": None, "branches": {}, "webhook": None}
+    ) == DeskConfig(
         report_centre=ReportCentreConfig(
             smsc=("127.0.0.1:2776",),
             system_id="10086999",

@@ -1,0 +1,1 @@
+"""What people do, as tables and rules: cases, rights, branches, duty. Pure; time is an argument."""
