@@ -60,7 +60,8 @@ def fill(records: Records) -> None:
         )
         run(
             "INSERT INTO sms_out (id, report, kind, n, customer, text_enc, state, attempts,"
-            " maybe_twice, created_at) VALUES (1, 1, 'blocked', 1, 'c1', :text, 'sent', 1, false, 5)",
+            " maybe_twice, created_at)"
+            " VALUES (1, 1, 'blocked', 1, 'c1', :text, 'sent', 1, false, 5)",
             text=b"sealed",
         )
         run(
@@ -100,14 +101,15 @@ def test_cases_and_sms_of_the_first_records_are_kept(records: Records):
 def test_an_upgrade_that_is_cut_off_leaves_the_records_as_they_were(records: Records):
     records.migrate(to="0001")
     fill(records)
-    with (
-        records.to_write() as connection,
-        pytest.raises(KeyboardInterrupt),
-        records._tables_replaced(connection),
-    ):
-        connection.execute(text("ALTER TABLE customer ADD COLUMN branch TEXT"))
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        _upgrade_and_stop(records)
     assert records.revision() == "0001"
     records.migrate()
     with records.reading() as connection:
         assert connection.scalar(text("SELECT count(*) FROM case_file")) == len(CASES)
+
+
+def _upgrade_and_stop(records: Records) -> None:
+    with records.to_write() as connection, records._tables_replaced(connection):
+        connection.execute(text("ALTER TABLE customer ADD COLUMN branch TEXT"))
+        raise KeyboardInterrupt
