@@ -211,7 +211,9 @@ def _problem(status: int, detail: str, **more: object) -> Response:
 
 async def _say_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 - starlette's types cannot say it
-    return _problem(error.status, error.detail, **error.more)
+    response = _problem(error.status, error.detail, **error.more)
+    response.headers.update(error.headers)
+    return response
 
 
 async def _say_away(_request: Request, error: Exception) -> Response:
