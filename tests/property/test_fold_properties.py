@@ -14,8 +14,6 @@ WORDS = st.lists(
 FILLERS = st.text(
     st.sampled_from(" 　\t\n\u200b0123456789０９٣①!！，。、-*_—…【】()$€"), max_size=4
 )
-    st.sampled_from(" 　\t\n\u200b0123456789０９٣①!！，。、-*_—…【】()$€"), max_size=4
-)
 
 
 @given(st.text(max_size=200))
