@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from smsfilter.cli import desk_copies, desk_keys
+from smsfilter.cli import desk_copies, desk_keys, today
 from smsfilter.cli.run import serve
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
@@ -46,6 +46,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         action.set_defaults(run=told(work))
     desk_keys.add(actions)
     desk_copies.add(actions)
+    today.add(actions)
 
 
 def _init(args: argparse.Namespace) -> int:
