@@ -1,4 +1,4 @@
-"""`smsfilter case next`: the most urgent case with its evidence, what it suggests, and the reply."""
+"""`smsfilter case next`: the most urgent case, its evidence, what that suggests, the reply."""
 
 import argparse
 from typing import TYPE_CHECKING, Any, Final

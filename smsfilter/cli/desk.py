@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
+    from smsfilter.cases.room import CaseRoom  # noqa: PLC0415
     from smsfilter.desk.proof_room import ProofRoom  # noqa: PLC0415
     from smsfilter.desk.service import Service  # noqa: PLC0415
     from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
@@ -110,7 +111,7 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, StaffRoom, [ProofRoom, ReportRoom], notify)
+    service = Service(loaded, StaffRoom, [ProofRoom, ReportRoom, CaseRoom], notify)
     watchdog = Watchdog(service.heartbeat)
     try:
         await service.start()

@@ -18,7 +18,7 @@ def local_time(us: int | None) -> str:
 
 
 def due(us: int, now: int | None = None) -> str:
-    """Say when something is due (µs UTC), as seen from `now`: due in 3 h 10 min, late by 2 d 4 h."""
+    """Say how far off a deadline (µs UTC) is: due in 3 h 10 min, late by 2 d 4 h."""
     if now is None:
         now = int(datetime.now().astimezone().timestamp()) * 1_000_000
     minutes = abs(us - now) // 60_000_000

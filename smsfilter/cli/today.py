@@ -49,8 +49,11 @@ def _say(said: dict[str, Any]) -> None:
         )
         for each in said["incidents"]
     ]
-    columns = ("incident", "of", "when", "records")
-    table.show(columns, incidents, "no report on anybody who was blocked, in 7 days")
+    table.show(
+        ("incident", "of", "when", "records"),
+        incidents,
+        "no report on anybody who was blocked, in 7 days",
+    )
     print(f"received since {local_time(said['since'])}: {said['received']}")
     print(
         f"open: {said['open']}, due in 4 h: {said['due']}, late: {said['breaches']}, "
