@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from smsfilter.desk.company import survivor
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import Event, State, after
+from smsfilter.reports import results
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.schema import customer as customer_table
@@ -78,6 +79,7 @@ def point(transaction: Transaction, case: int, about: Sequence[str]) -> None:
 def close(transaction: Transaction, case: int, event: Event) -> None:
     """A case ends without an answer of its own. Raises NotAllowed."""
     connection = transaction.connection
+    results.silence(transaction, case)
     state = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
     connection.execute(
         update(case_file)
@@ -108,6 +110,7 @@ def appealed(transaction: Transaction, case: int) -> None:
 def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
     """Open a case once more. Raises IntegrityError where a newer one of the same pair is open."""
     now = transaction.now
+    results.silence(transaction, row.id)
     transaction.connection.execute(
         update(case_file)
         .where(case_file.c.id == row.id)
@@ -118,6 +121,7 @@ def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
             due_at=now + row.due_at - row.since,
             owner=None,
             assigned_at=None,
+            outcome=None,
             replied_at=None,
             closed_at=None,
         )
