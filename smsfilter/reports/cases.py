@@ -8,7 +8,7 @@ still belongs to the case of the source.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.company import survivor
@@ -137,9 +137,12 @@ def first_report(transaction: Transaction, case: int) -> int | None:
 
 
 def target_of(transaction: Transaction, case: int | None) -> str | None:
+    """Return whom a case is about by now: see `target`."""
+    return None if case is None else target(transaction.connection, case)
+
+
+def target(connection: Connection, case: int) -> str | None:
     """Return whom a case is about by now: its blocks may have become another's since."""
-    if case is None:
-        return None
     query = (
         select(case_file.c.target, block.c.target.label("blocked"))
         .outerjoin(
@@ -154,11 +157,11 @@ def target_of(transaction: Transaction, case: int | None) -> str | None:
         .order_by(block.c.target != case_file.c.target, block.c.id)
         .limit(1)
     )
-    found = transaction.connection.execute(query).one_or_none()
+    found = connection.execute(query).one_or_none()
     if found is None or found.target is None:
         return None
-    target: str = found.blocked or survivor(transaction.connection, found.target)
-    return target
+    by_now: str = found.blocked or survivor(connection, found.target)
+    return by_now
 
 
 def _open(transaction: Transaction, customer: str, about: Sequence[str]) -> int | None:

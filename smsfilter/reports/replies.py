@@ -37,13 +37,18 @@ def encode(text: str) -> tuple[int, bytes]:
         return UCS_2, encode_text(UCS_2, text)
 
 
-def excess(text: str) -> int:
-    """How many characters a text is too long for one SMS; 0 where it fits.
+def size(text: str) -> tuple[int, int]:
+    """Return how many characters a text has, and how many one SMS with such a text holds.
 
     Characters of the extension table of GSM 03.38 count as two, as do those beyond UCS-2.
     """
     data_coding, octets = encode(text)
-    length, most = (len(octets), GSM_MAX) if data_coding == GSM else (len(octets) // 2, UCS_2_MAX)
+    return (len(octets), GSM_MAX) if data_coding == GSM else (len(octets) // 2, UCS_2_MAX)
+
+
+def excess(text: str) -> int:
+    """How many characters a text is too long for one SMS; 0 where it fits."""
+    length, most = size(text)
     return max(0, length - most)
 
 
