@@ -113,7 +113,7 @@ class Next:
         if report is None:
             return None
         replies = self._filing.replies
-        words = replies.outcomes.words(outcome)
+        words = getattr(replies.outcomes, outcome)
         text = replies.text(Outcome.RESULT, id=ids.spell(report), result=words)
         length, most = size(text)
         return {"text": text, "characters": length, "most": most}
