@@ -168,7 +168,7 @@ class Service:
 
     def _listen(self, desk: DeskConfig, office: Office, entrance: Entrance) -> None:
         routes = [route for room in self._rooms for route in room.routes]
-        served = app(routes, entrance)
+        served = app(routes, entrance, office)
         door = Door(served, office.config.state_dir)
         self._doors += [StaffDoor(served, listen) for listen in desk.listen]
         every: tuple[Door | StaffDoor, ...] = (door, *self._doors)
