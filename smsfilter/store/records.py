@@ -119,10 +119,10 @@ class Records:
             if not self.is_sqlite:
                 _check_postgresql(connection)
 
-    def migrate(self, grant_to: str | None = None) -> None:
+    def migrate(self, grant_to: str | None = None, to: str = "head") -> None:
         """Bring the tables up to this version; `grant_to` is the desk's role in PostgreSQL.
 
-        Raises RecordsError.
+        `to` is a revision before it, for tests of the ones after that. Raises RecordsError.
         """
         if self.is_sqlite:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class Records:
         try:
             with self.to_write() as connection, self._tables_replaced(connection):
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, to)
                 if grant_to is not None:
                     _grant(connection, grant_to)
         except CommandError:
