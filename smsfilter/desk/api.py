@@ -341,7 +341,8 @@ def _said(problem: Problem) -> Response:
         **more,
         **problem.more,
     }
-    return _Answer(content, problem.status, _HEADERS.get(problem.status), _PROBLEM)
+    headers = _HEADERS.get(problem.status, {}) | problem.headers
+    return _Answer(content, problem.status, headers, _PROBLEM)
 
 
 async def _say_problem(_request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.status = status
         self.detail = detail
         self.more = more
+        self.headers: dict[str, str] = {}
 
 
 def not_found(what: str) -> Problem:

@@ -13,10 +13,7 @@ from smsfilter.cli.client import Client, DeskDown, DeskError
 from smsfilter.deskconfig import SOCKET
 
 ANSWER = b'{"id": 7}'
-OK = (
-    b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"
-    + ANSWER
-)
+OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\n" + ANSWER
 
 
 class Desk:
@@ -83,7 +80,8 @@ def test_each_write_has_a_key_of_its_own(tmp_path: Path):
             assert client.post("/blocks", {"a": 1}) == json.loads(ANSWER)
         client.get("/blocks")
     first, second, look = desk.keys
-    assert first and second and first != second
+    assert None not in (first, second)
+    assert first != second
     assert look is None
 
 
@@ -96,9 +94,11 @@ def test_a_broken_connection_is_tried_once_more_with_the_same_key(tmp_path: Path
 
 
 def test_and_only_once(tmp_path: Path):
-    with talking(tmp_path, b"", b"HTTP/1.1 200") as (client, desk):
-        with pytest.raises(DeskError, match="did not answer"):
-            client.post("/blocks", {"a": 1})
+    with (
+        talking(tmp_path, b"", b"HTTP/1.1 200") as (client, desk),
+        pytest.raises(DeskError, match="did not answer"),
+    ):
+        client.post("/blocks", {"a": 1})
     assert len(desk.heard) == 2
 
 
