@@ -113,8 +113,7 @@ class Next:
         if report is None:
             return None
         replies = self._filing.replies
-        words = replies.outcomes.words(outcome)
-        text = replies.text(Outcome.RESULT, id=ids.spell(report), result=words)
+        text = replies.result_text(outcome, ids.spell(report))
         length, most = size(text)
         return {"text": text, "characters": length, "most": most}
 
