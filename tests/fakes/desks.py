@@ -189,7 +189,7 @@ class OpenDesk:
 async def open_desk(
     folder: Path, urls: tuple[str, str | None], server: RedisServer, **section: Any
 ) -> AsyncIterator[OpenDesk]:
-    """Open a desk that has the companies of tests/fakes/registry.py; `section` is more of `desk`."""
+    """Open a desk with the companies of tests/fakes/registry.py; `section` is more of `desk`."""
     at = At(folder, urls, redis_url=server.url, **section)
     shutil.copy(ROOT / "config" / "replies.yaml", folder)
     at.found()
