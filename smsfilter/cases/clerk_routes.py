@@ -166,7 +166,7 @@ class Groups:
         def do(transaction: Transaction) -> None:
             row = work.find(transaction.connection, case, who.branches)
             if who.leads and who.staff is not None and row.owner not in (None, who.staff):
-                work.assign(transaction, case, who.staff, who, branches, reason)
+                work.assign(transaction, case, who.staff, who, branches, why=reason)
             work.take(transaction, case, who)
             work.decide(transaction, case, outcome, reason, who)
             work.reply(transaction, case, self._filing.answers, who)

@@ -212,7 +212,7 @@ async def open_desk(
             CaseRoom(office, projection),
         )
         routes = [route for room in rooms for route in room.routes]
-        await stack.enter_async_context(opened(Door(app(routes, staff), at.state)))
+        await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
         desk = OpenDesk(at, office, server)
         stack.push_async_callback(desk.http.aclose)
         yield desk
