@@ -69,7 +69,7 @@ def hire(
         sealed = vault.close(phone.encode(), "staff", "phone_enc", staff_id)
     values = {
         "id": staff_id,
-        "person": f"no. {staff_id}",
+        "person": f"no-{staff_id}",
         "name": staff_id.replace(".", " ").title(),
         "branch": branch,
         "roles": " ".join(sorted(roles)),
