@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from smsfilter.cli import desk_copies, desk_keys
+from smsfilter.cli import desk_copies, desk_keys, today
 from smsfilter.cli.run import serve
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
@@ -46,6 +46,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         action.set_defaults(run=told(work))
     desk_keys.add(actions)
     desk_copies.add(actions)
+    today.add(actions)
 
 
 def _init(args: argparse.Namespace) -> int:
@@ -97,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _main(loaded: "Loaded", notify: "Notify") -> int:
     from smsfilter import __version__, log  # noqa: PLC0415
+    from smsfilter.cases.room import CaseRoom  # noqa: PLC0415
     from smsfilter.desk.proof_room import ProofRoom  # noqa: PLC0415
     from smsfilter.desk.service import Service  # noqa: PLC0415
     from smsfilter.reports.room import ReportRoom  # noqa: PLC0415
@@ -109,7 +111,7 @@ async def _main(loaded: "Loaded", notify: "Notify") -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     log.get().info("started", version=__version__, pid=os.getpid(), program="desk")
-    service = Service(loaded, StaffRoom, [ProofRoom, ReportRoom], notify)
+    service = Service(loaded, StaffRoom, [ProofRoom, ReportRoom, CaseRoom], notify)
     watchdog = Watchdog(service.heartbeat)
     try:
         await service.start()

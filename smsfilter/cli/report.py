@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from smsfilter.cli import report_groups
 from smsfilter.cli.given import (
     InputError,
     add_list_options,
@@ -68,19 +69,22 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     resolve = actions.add_parser(
         "resolve",
         help="decide whom a report is about",
-        description="Have the company blocked that the report is about. Blocks of its source end, "
-        "and the customer is told.",
+        description="Have the company blocked that the report is about, or all reports of a source "
+        "at once. Blocks of the source end, and the customers are told.",
     )
-    resolve.add_argument("--company", required=True, metavar="ID", help="as in company list")
-    for action in (show, resolve):
+    resolve.add_argument("--company", metavar="ID", help="as in company list")
+    report_groups.add_options(resolve)
+    for action, count in ((show, None), (resolve, "?")):
         action.add_argument(
             "report",
             metavar="NUMBER",
+            nargs=count,
             type=_report,
             help="as the customer was told it, or report:N as in the ledger",
         )
+    groups = report_groups.add_groups(actions)
     works = {new: _add, import_: _import, list_: _list, show: _show, resolve: _resolve}
-    for action, work in works.items():
+    for action, work in (works | {groups: report_groups.listed}).items():
         add_config(action)
         action.add_argument("--json", action="store_true", help="print JSON")
         action.set_defaults(run=reads(work))
@@ -357,6 +361,13 @@ def _say_report(said: dict[str, Any]) -> None:
 
 
 def _resolve(args: argparse.Namespace) -> int:
+    if (args.report is None) == (args.source is None):
+        raise InputError("either the NUMBER of one report, or --source for all of a source")
+    if args.source is not None:
+        return report_groups.resolve(args)
+    if args.company is None or args.outcome or args.apply:
+        raise InputError("one report is decided by --company ID")
+
     def work(desk: "Client") -> int:
         said = desk.post(f"/reports/{args.report}/resolve", {"company": args.company})
         if args.json:

@@ -17,6 +17,16 @@ def local_time(us: int | None) -> str:
     return datetime.fromtimestamp(us // 1_000_000).astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
 
 
+def due(us: int, now: int | None = None) -> str:
+    """Say how far off a deadline (µs UTC) is: due in 3 h 10 min, late by 2 d 4 h."""
+    if now is None:
+        now = int(datetime.now().astimezone().timestamp()) * 1_000_000
+    minutes = abs(us - now) // 60_000_000
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    span = f"{days} d {hours} h" if days else f"{hours} h {rest} min" if hours else f"{rest} min"
+    return f"due in {span}" if us > now else f"late by {span}"
+
+
 def say_force(said: dict[str, Any], where: str = "in force") -> None:
     """Say whether a change is in force."""
     if said.get("in_force"):

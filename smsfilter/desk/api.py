@@ -11,7 +11,8 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from inspect import cleandoc
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
@@ -21,10 +22,15 @@ from starlette.routing import Mount, Route
 
 from smsfilter import log
 from smsfilter.desk.entrance import Asker, Entrance
+from smsfilter.desk.idempotency import KEY, REPLAYED, Answer, Idempotency, Keyed
+from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.flow.rights import ROLES, Right, by_role
 from smsfilter.ledger.actor import Actor
 from smsfilter.store.records import RecordsAway, RecordsError
+from smsfilter.store.writer import Transaction
+
+T = TypeVar("T")
 
 VERSION: Final = "/v1"
 """Before every path."""
@@ -34,6 +40,28 @@ PAGE_MOST: Final = 500
 _ID_DIGITS: Final = 18
 """Digits of an id: more do not fit the 64 bits of a row's number."""
 _CURSOR: Final = re.compile(r"[0-9A-Za-z._-]{0,64}")
+
+PAGE: Final[Mapping[str, str]] = {
+    "after": "the `next` of the page before; none: from the start",
+    "limit": f"items of a page, 1 to {PAGE_MOST}; 50 where it is not given",
+}
+"""What every list takes in its query."""
+
+CURES: Final = {
+    HTTPStatus.UNAUTHORIZED: "smsfilter login; then send Authorization: Bearer TOKEN",
+    HTTPStatus.FORBIDDEN: "ask somebody who is that; headquarters gives roles: smsfilter staff",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "send it in parts",
+    HTTPStatus.SERVICE_UNAVAILABLE: "repeat it in a moment, with the same Idempotency-Key",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "give the engineer of the desk the time of this answer",
+}
+"""What to do about an answer, where it does not say so itself."""
+_PATHS: Final = f"GET {VERSION}/openapi.json lists every path"
+_HEADERS: Final = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="smsfilter"'},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "1"},
+}
+_JSON: Final = "application/json"
+_PROBLEM: Final = "application/problem+json"
 
 Handler = Callable[["Asked"], Awaitable[Any]]
 
@@ -49,7 +77,7 @@ class Lines:
 class Asked:
     """One request."""
 
-    __slots__ = ("_body", "_right", "asker", "path", "query")
+    __slots__ = ("_body", "_right", "asker", "keyed", "office", "path", "query")
 
     def __init__(
         self,
@@ -59,6 +87,8 @@ class Asked:
         query: Mapping[str, str],
         body: bytes,
     ) -> None:
+        self.office: Office | None = None
+        self.keyed: Keyed | None = None
         self.asker = asker
         self._right = right
         self.path = path
@@ -93,6 +123,26 @@ class Asked:
             first = said[0]
             raise invalid(f"{first['at']}: {first['problem']}", errors=said) from None
 
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Do what is asked, in one transaction, and with it note its idempotency key.
+
+        For what is done in one transaction: of several only the first would be known again.
+        Raises what Writer.write does.
+        """
+        assert self.office is not None, "the app was made without an office"  # noqa: S101
+        keyed = self.keyed
+        if keyed is None:
+            return await self.office.writer.write(work)
+
+        def noted(transaction: Transaction) -> T:
+            done = work(transaction)
+            keyed.note(transaction)
+            return done
+
+        done = await self.office.writer.write(noted)
+        keyed.is_noted = True
+        return done
+
     def text(self) -> bytes:
         """The body as it came."""
         return self._body
@@ -125,12 +175,70 @@ class APIRoute(Route):
     """A path and one method, with what a client has to know of it."""
 
     def __init__(
-        self, path: str, handler: Handler, method: str, right: Right, body: type[BaseModel] | None
+        self,
+        path: str,
+        handler: Handler,
+        method: str,
+        *,
+        right: Right,
+        body: type[BaseModel] | None,
+        query: Mapping[str, str] | None,
+        keyed: bool,
     ) -> None:
-        super().__init__(path, _endpoint(handler, right), methods=[method])
         self.right = right
         self.body = body
-        self.says = (handler.__doc__ or "").strip()
+        self.query = query
+        self.keyed = keyed and method != "GET"
+        self.says = cleandoc(handler.__doc__ or "")
+        self._handler = handler
+        super().__init__(path, self._answer, methods=[method])
+
+    async def _answer(self, request: Request) -> Response:
+        asker = await _asker(request, self.right)
+        self._check(request.query_params)
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_MOST:
+                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {BODY_MOST} octets")
+        state = request.app.state
+        asked = Asked(asker, self.right, request.path_params, request.query_params, body)
+        asked.office = state.office
+        key = request.headers.get(KEY)
+        if key is None or asker is None or not self.keyed:
+            return _response(await self._handler(asked))
+        what = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body
+        return await self._once(state.idempotency, asked, key, what)
+
+    async def _once(
+        self, idempotency: Idempotency, asked: Asked, key: str, request: bytes
+    ) -> Response:
+        """Answer a request that has a key: as before, if it was answered before."""
+        with idempotency.under_way(asked.by, key, request) as keyed:
+            before = await idempotency.before(keyed)
+            if before is not None:
+                media = _JSON if before.status < HTTPStatus.BAD_REQUEST else _PROBLEM
+                return Response(before.octets, before.status, {REPLAYED: "true"}, media)
+            asked.keyed = keyed
+            try:
+                response = _response(await self._handler(asked))
+            except Problem as problem:
+                if not keyed.is_noted or problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    raise  # nothing was done, or nobody can say yet what came of it
+                response = _said(problem)
+            if not isinstance(response, StreamingResponse):
+                octets = bytes(response.body)
+                await idempotency.keep(keyed, Answer(response.status_code, octets))
+            return response
+
+    def _check(self, query: Mapping[str, str]) -> None:
+        """Refuse what the path does not take: a slip in its name would go unnoticed. Problem."""
+        if self.query is None:
+            return
+        for name in query:
+            if name not in self.query:
+                taken = ", ".join(sorted(self.query)) or "nothing"
+                raise invalid(f"{name} is not known here: the query takes {taken}")
 
 
 def route(
@@ -140,26 +248,16 @@ def route(
     *,
     right: Right,
     body: type[BaseModel] | None = None,
+    query: Mapping[str, str] | None = None,
+    keyed: bool = True,
 ) -> APIRoute:
-    """Bind a handler to a path and one method; `body` is the model that it reads."""
-    return APIRoute(path, handler, method, right, body)
+    """Bind a handler to a path and one method.
 
-
-def _endpoint(handler: Handler, right: Right) -> Callable[[Request], Awaitable[Response]]:
-    async def endpoint(request: Request) -> Response:
-        asker = await _asker(request, right)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MOST:
-                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {BODY_MOST} octets")
-        asked = Asked(asker, right, request.path_params, request.query_params, body)
-        answer = await handler(asked)
-        if isinstance(answer, Lines):
-            return StreamingResponse(answer.content, media_type=answer.media_type)
-        return _Answer(answer)
-
-    return endpoint
+    `body` is the model that it reads. `query` names the parameters of its query, each with its
+    line for people: others are refused; a list takes PAGE | {...}. `keyed`: it takes an
+    idempotency key, if it is no GET; False for a POST that only looks, or that gives a stream.
+    """
+    return APIRoute(path, handler, method, right=right, body=body, query=query, keyed=keyed)
 
 
 async def _asker(request: Request, right: Right) -> Asker | None:
@@ -182,7 +280,7 @@ async def _asker(request: Request, right: Right) -> Asker | None:
     return asker
 
 
-def app(routes: Sequence[Route], entrance: Entrance) -> Starlette:
+def app(routes: Sequence[Route], entrance: Entrance, office: Office) -> Starlette:
     """Put the API together; `entrance` knows who asks."""
     handlers: dict[Any, Any] = {
         Problem: _say_problem,
@@ -193,7 +291,8 @@ def app(routes: Sequence[Route], entrance: Entrance) -> Starlette:
         Exception: _say_unhandled,
     }
     made = Starlette(routes=[Mount(VERSION, routes=list(routes))], exception_handlers=handlers)
-    made.state.entrance = entrance
+    made.state.entrance, made.state.office = entrance, office
+    made.state.idempotency = Idempotency(office)
     return made
 
 
@@ -204,26 +303,40 @@ class _Answer(JSONResponse):
         return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
 
-def _problem(status: int, detail: str, **more: object) -> Response:
-    content = {"title": HTTPStatus(status).phrase, "status": int(status), "detail": detail, **more}
-    return _Answer(content, status, media_type="application/problem+json")
+def _response(answer: Any) -> Response:
+    if isinstance(answer, Lines):
+        return StreamingResponse(answer.content, media_type=answer.media_type)
+    return _Answer(answer)
+
+
+def _said(problem: Problem) -> Response:
+    more = {"cure": CURES[problem.status]} if problem.status in CURES else {}
+    content = {
+        "title": HTTPStatus(problem.status).phrase,
+        "status": int(problem.status),
+        "detail": problem.detail,
+        **more,
+        **problem.more,
+    }
+    return _Answer(content, problem.status, _HEADERS.get(problem.status), _PROBLEM)
 
 
 async def _say_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)  # noqa: S101 - starlette's types cannot say it
-    return _problem(error.status, error.detail, **error.more)
+    return _said(error)
 
 
 async def _say_away(_request: Request, error: Exception) -> Response:
     detail = f"the records cannot be written or read now, nothing was changed: {error}"
-    return _problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+    return _said(Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail))
 
 
 async def _say_no_path(request: Request, error: Exception) -> Response:
     problem = not_found(f"{request.method} {request.url.path} in this version of the API")
-    return _problem(getattr(error, "status_code", problem.status), problem.detail)
+    status = HTTPStatus(getattr(error, "status_code", problem.status))
+    return _said(Problem(status, problem.detail, cure=_PATHS))
 
 
 async def _say_unhandled(request: Request, error: Exception) -> Response:
     log.get().error("unhandled", where="api", path=request.url.path, exc_info=error)
-    return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the desk: see its log")
+    return _said(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the desk: see its log"))

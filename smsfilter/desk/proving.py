@@ -140,7 +140,7 @@ def prove(
         records = evidence.records(fresh=fresh)
         proof = records.prove(
             subject.digits,
-            _companies(connection, subject.target),
+            companies_of(connection, subject.target),
             sources,
             changed_seq=subject.seq,
             created_at=subject.created_at,
@@ -155,7 +155,7 @@ def prove(
     return Given(subject, proof, manifests, _summed(connection, records, manifests, subject, names))
 
 
-def _companies(connection: Connection, target: str) -> set[str]:
+def companies_of(connection: Connection, target: str) -> set[str]:
     """The company of a target, and all that were merged into it."""
     if target.startswith(SOURCE):
         return set()
@@ -213,7 +213,7 @@ def _summed(
         .order_by(refusal.c.first)
     )
     here = {(one.proxy, one.number) for one in there}
-    wanted = _companies(connection, subject.target)
+    wanted = companies_of(connection, subject.target)
     return tuple(
         row
         for row in connection.execute(query)

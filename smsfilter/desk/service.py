@@ -163,7 +163,7 @@ class Service:
 
     def _listen(self, desk: DeskConfig, office: Office, entrance: Entrance) -> None:
         routes = [route for room in self._rooms for route in room.routes]
-        door = Door(app(routes, entrance), office.config.state_dir)
+        door = Door(app(routes, entrance, office), office.config.state_dir)
         door.open()
         self._stack.push_async_callback(door.close)
         where = None

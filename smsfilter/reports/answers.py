@@ -63,7 +63,6 @@ class Answers:
         reply: Outcome,
         *,
         number: int | None = None,
-        result: str = "",
         release: bool,
         is_first: bool = False,
     ) -> bool:
@@ -75,11 +74,35 @@ class Answers:
         """
         if _had_enough(transaction, customer, reply):
             return False
-        text = self.replies.text(reply, id=ids.spell(number or report_id), result=result)
+        n = 1 if is_first else 1 + _count(transaction, report_id, reply)
+        text = self.replies.text(reply, id=ids.spell(number or report_id))
+        self._write(transaction, (report_id, reply, n), customer, text, release=release)
+        return True
+
+    def tell_result(
+        self, transaction: Transaction, report_id: int, customer: str, case: int, text: str
+    ) -> int:
+        """Have a customer told what the case of a report has come to; the id of the SMS."""
+        n = 1 + _count(transaction, report_id, Outcome.RESULT)
+        which = (report_id, Outcome.RESULT, n)
+        return self._write(transaction, which, customer, text, case=case, release=True)
+
+    def _write(
+        self,
+        transaction: Transaction,
+        which: tuple[int, Outcome, int],
+        customer: str,
+        text: str,
+        *,
+        case: int | None = None,
+        release: bool,
+    ) -> int:
+        report_id, reply, n = which
         written = {
             "report": report_id,
+            "case_id": case,
             "kind": reply.value,
-            "n": 1 if is_first else 1 + _count(transaction, report_id, reply),
+            "n": n,
             "customer": customer,
             "text_enc": b"",
             "state": "queued" if release else "held",
@@ -91,7 +114,7 @@ class Answers:
         new: int = transaction.connection.execute(_NEW, written).scalar_one()
         sealed = self._vault.close(text.encode(), "sms_out", "text_enc", new)
         transaction.connection.execute(_SEAL, {"row": new, "sealed": sealed})
-        return True
+        return new
 
 
 def confirm(transaction: Transaction, reports: Sequence[int], *, is_told: bool = True) -> int:

@@ -8,12 +8,13 @@ still belongs to the case of the source.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.company import survivor
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import Event, State, after
+from smsfilter.reports import results
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.schema import customer as customer_table
@@ -78,6 +79,7 @@ def point(transaction: Transaction, case: int, about: Sequence[str]) -> None:
 def close(transaction: Transaction, case: int, event: Event) -> None:
     """A case ends without an answer of its own. Raises NotAllowed."""
     connection = transaction.connection
+    results.silence(transaction, case)
     state = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
     connection.execute(
         update(case_file)
@@ -108,6 +110,7 @@ def appealed(transaction: Transaction, case: int) -> None:
 def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
     """Open a case once more. Raises IntegrityError where a newer one of the same pair is open."""
     now = transaction.now
+    results.silence(transaction, row.id)
     transaction.connection.execute(
         update(case_file)
         .where(case_file.c.id == row.id)
@@ -118,6 +121,7 @@ def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
             due_at=now + row.due_at - row.since,
             owner=None,
             assigned_at=None,
+            outcome=None,
             replied_at=None,
             closed_at=None,
         )
@@ -133,9 +137,12 @@ def first_report(transaction: Transaction, case: int) -> int | None:
 
 
 def target_of(transaction: Transaction, case: int | None) -> str | None:
+    """Return whom a case is about by now: see `target`."""
+    return None if case is None else target(transaction.connection, case)
+
+
+def target(connection: Connection, case: int) -> str | None:
     """Return whom a case is about by now: its blocks may have become another's since."""
-    if case is None:
-        return None
     query = (
         select(case_file.c.target, block.c.target.label("blocked"))
         .outerjoin(
@@ -150,11 +157,11 @@ def target_of(transaction: Transaction, case: int | None) -> str | None:
         .order_by(block.c.target != case_file.c.target, block.c.id)
         .limit(1)
     )
-    found = transaction.connection.execute(query).one_or_none()
+    found = connection.execute(query).one_or_none()
     if found is None or found.target is None:
         return None
-    target: str = found.blocked or survivor(transaction.connection, found.target)
-    return target
+    by_now: str = found.blocked or survivor(connection, found.target)
+    return by_now
 
 
 def _open(transaction: Transaction, customer: str, about: Sequence[str]) -> int | None:

@@ -18,7 +18,7 @@ from smsfilter import log, tasks
 from smsfilter.desk.office import Office
 from smsfilter.deskmetrics import IntakeMetrics
 from smsfilter.ledger.actor import system
-from smsfilter.reports import receipts
+from smsfilter.reports import receipts, results
 from smsfilter.reports.failures import Failures
 from smsfilter.reports.replies import encode
 from smsfilter.reports.sms import Answer, NoAnswer, NotBound, Outgoing
@@ -243,6 +243,7 @@ def _ended(transaction: Transaction, row: Any, answer: Answer | None) -> str:
         change = {"state": "given_up" if answer.temporary else "refused", "next_at": None}
     transaction.connection.execute(update(sms_out).where(sms_out.c.id == row.id).values(change))
     state: str = change["state"]
+    results.ended(transaction, row.id, state)
     if state == "sent":
         receipts.claim(transaction, row.id, row.customer, change["message_id"])
     _enter(transaction, row, state, tries, None if answer is None else answer.status)
@@ -266,6 +267,7 @@ def _unsendable(transaction: Transaction, row: Any) -> str:
     transaction.connection.execute(
         update(sms_out).where(sms_out.c.id == row.id).values(state="given_up", next_at=None)
     )
+    results.ended(transaction, row.id, "given_up")
     _enter(transaction, row, "given_up", row.attempts + 1, None)
     return "given_up"
 
@@ -295,6 +297,8 @@ def _take_up_again(transaction: Transaction) -> None:
         .values(state="queued", next_at=transaction.now, maybe_twice=True)
         .returning(sms_out.c.id)
     ).all()
+    for sms in given_up:
+        results.ended(transaction, sms, "unknown")
     if given_up or again:
         detail = {"again": sorted(again), "unknown": sorted(given_up)}
         transaction.enter("sms taken up again", _BY, detail=detail)

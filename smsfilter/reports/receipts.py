@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import and_, insert, or_, select, update
 
 from smsfilter.ledger.actor import system
+from smsfilter.reports import results
 from smsfilter.reports.sms import Delivered
 from smsfilter.smpp.const import TAG_RECEIPTED_MESSAGE_ID
 from smsfilter.store.schema import receipt, sms_out
@@ -132,6 +133,7 @@ def _apply(transaction: Transaction, sms: int, stat: str) -> None:
         transaction.connection.execute(
             update(sms_out).where(sms_out.c.id == sms).values(state=state)
         )
+        results.received(transaction, sms, state)
 
 
 def _named(transaction: Transaction, message_id: str, customer: str | None) -> int | None:

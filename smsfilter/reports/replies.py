@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from smsfilter.reports.ids import WIDTH_MAX
 from smsfilter.rules.policy import Model
@@ -37,13 +37,18 @@ def encode(text: str) -> tuple[int, bytes]:
         return UCS_2, encode_text(UCS_2, text)
 
 
-def excess(text: str) -> int:
-    """How many characters a text is too long for one SMS; 0 where it fits.
+def size(text: str) -> tuple[int, int]:
+    """Return how many characters a text has, and how many one SMS with such a text holds.
 
     Characters of the extension table of GSM 03.38 count as two, as do those beyond UCS-2.
     """
     data_coding, octets = encode(text)
-    length, most = (len(octets), GSM_MAX) if data_coding == GSM else (len(octets) // 2, UCS_2_MAX)
+    return (len(octets), GSM_MAX) if data_coding == GSM else (len(octets) // 2, UCS_2_MAX)
+
+
+def excess(text: str) -> int:
+    """How many characters a text is too long for one SMS; 0 where it fits."""
+    length, most = size(text)
     return max(0, length - most)
 
 
@@ -77,7 +82,14 @@ def _with_outcome(text: str) -> str:
     return text
 
 
+def _short(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise ValueError("is put in place of {outcome} as it is: no braces")
+    return text
+
+
 Text = Annotated[str, AfterValidator(_checked), AfterValidator(_without_outcome)]
+OutcomeText = Annotated[str, Field(min_length=1, max_length=OUTCOME_MAX), AfterValidator(_short)]
 ResultText = Annotated[str, AfterValidator(_checked), AfterValidator(_with_outcome)]
 
 
@@ -96,6 +108,21 @@ class Outcome(StrEnum):
     APPEAL = "appeal"
     RESULT = "result"
     NONSENSE = "nonsense"
+
+
+class Outcomes(Model):
+    """What a case may come to, in the words of the operator; they stand for {outcome}."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    upheld: OutcomeText = Field("经核查属实，已按垃圾短信处理", description="it was spam")
+    not_spam: OutcomeText = Field("经核查不属于垃圾短信", description="it was none")
+    unresolvable: OutcomeText = Field(
+        "经核查未能查明发送方", description="nobody can say who sent it"
+    )
+    referred: OutcomeText = Field(
+        "不经本平台发送，已转交有关方面处理", description="somebody else has to deal with it"
+    )
 
 
 class Replies(Model):
@@ -151,6 +178,20 @@ class Replies(Model):
         "未能识别您发送的内容。举报垃圾短信请发送：被举报号码*短信内容。",
         description="a message that says nothing",
     )
+    outcomes: Outcomes = Field(
+        default_factory=Outcomes, description="the words for what a case has come to"
+    )
+
+    @field_validator("outcomes")
+    @classmethod
+    def _fitting(cls, value: Outcomes, info: ValidationInfo) -> Outcomes:
+        """Each has to fit with `result`: one word of another alphabet makes all of it UCS-2."""
+        result = info.data.get("result", "")
+        for name, words in value:
+            whole = result.replace("{id}", "0" * WIDTH_MAX).replace("{outcome}", words)
+            if over := excess(whole):
+                raise ValueError(f"{name}: `result` does not fit one SMS with it: {over} too many")
+        return value
 
     def text(self, outcome: Outcome, *, id: str = "", result: str = "") -> str:
         """Return the reply, filled in; raise ValueError where it no longer fits one SMS.
@@ -162,6 +203,10 @@ class Replies(Model):
         if len(id) > WIDTH_MAX or len(result) > OUTCOME_MAX or excess(text):
             raise ValueError(f"the reply '{outcome}' does not fit one SMS")
         return text
+
+    def result_text(self, outcome: str, id: str) -> str:
+        """Return what a customer is told of a case: `outcome` is one of flow/case.py."""
+        return self.text(Outcome.RESULT, id=id, result=getattr(self.outcomes, outcome))
 
 
 def load_replies(path: Path | str) -> Replies:

@@ -7,6 +7,7 @@ from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import by_sms
+from smsfilter.reports import fold
 from smsfilter.reports.answers import DAY_US
 from smsfilter.reports.heard import Decided, Heard
 from smsfilter.reports.parse import Report, TextOnly, parse
@@ -21,7 +22,7 @@ _NEW: Final = insert(report).returning(report.c.id)
 _SEAL: Final = (
     update(report)
     .where(report.c.id == bindparam("row"))
-    .values(raw_enc=bindparam("raw"), text_enc=bindparam("text"))
+    .values(raw_enc=bindparam("raw"), text_enc=bindparam("text"), text_fold=bindparam("fold"))
 )
 _COUNTED: Final = (
     select(func.count())
@@ -97,12 +98,21 @@ class ReportRows:
             touches=[(report, known.id)],
         )
 
+    def fold(self, text: str) -> str | None:
+        """Return what texts have in common that differ in digits, links and blanks only.
+
+        None where there is too little of it to be known again.
+        """
+        letters = fold.mark(text)
+        return None if letters is None else self._vault.fingerprint(b"text|" + letters.encode())
+
     def _write_text(self, transaction: Transaction, report_id: int, raw: bytes, text: str) -> None:
         close = self._vault.close
         sealed = {
             "row": report_id,
             "raw": close(raw, "report", "raw_enc", report_id),
             "text": close(text.encode(), "report", "text_enc", report_id),
+            "fold": self.fold(text),
         }
         transaction.connection.execute(_SEAL, sealed)
 

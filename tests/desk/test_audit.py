@@ -125,7 +125,7 @@ async def served(request, tmp_path):
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout is the commands'
     with desk.writing() as office:
         routes = [*audit.routes(office), *backup.routes(office)]
-        async with opened(Door(app(routes, StaffRoom(office, None)), desk.state)):
+        async with opened(Door(app(routes, StaffRoom(office, None), office), desk.state)):
             yield Served(desk, office)
     structlog.configure(**before)
 

@@ -66,7 +66,9 @@ class Desk:
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         routes = company_routes.routes(self.office, self._follow)
-        door = Door(api.app(routes, StaffRoom(self.office, None)), self.office.config.state_dir)
+        door = Door(
+            api.app(routes, StaffRoom(self.office, None), self.office), self.office.config.state_dir
+        )
         door.open()
         self._up.set()
         await self._stop.wait()

@@ -15,6 +15,7 @@ import redis
 import yaml
 from sqlalchemy import select
 
+from smsfilter.cases.room import CaseRoom
 from smsfilter.config import Config, Loaded, load
 from smsfilter.desk import blocks
 from smsfilter.desk.api import app
@@ -232,10 +233,10 @@ class OpenDesk:
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, urls: tuple[str, str | None], server: RedisServer
+    folder: Path, urls: tuple[str, str | None], server: RedisServer, **section: Any
 ) -> AsyncIterator[OpenDesk]:
-    """Open a desk that has the companies of tests/fakes/registry.py."""
-    at = At(folder, urls, redis_url=server.url)
+    """Open a desk with the companies of tests/fakes/registry.py; `section` is more of `desk`."""
+    at = At(folder, urls, redis_url=server.url, **section)
     shutil.copy(ROOT / "config" / "replies.yaml", folder)
     at.found()
     async with AsyncExitStack() as stack:
@@ -250,9 +251,14 @@ async def open_desk(
         stack.push_async_callback(projection.stop)
         await projection.follow(office.writer.head, 10)
         staff = StaffRoom(office, projection)
-        rooms = (staff, DeskRoom(office, projection), ReportRoom(office, projection))
+        rooms = (
+            staff,
+            DeskRoom(office, projection),
+            ReportRoom(office, projection),
+            CaseRoom(office, projection),
+        )
         routes = [route for room in rooms for route in room.routes]
-        await stack.enter_async_context(opened(Door(app(routes, staff), at.state)))
+        await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
         desk = OpenDesk(at, office, server)
         stack.push_async_callback(desk.close)
         for who in (people.DEFAULT, people.OTHER):

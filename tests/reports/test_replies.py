@@ -46,7 +46,9 @@ def test_what_a_reply_asks_for_is_understood() -> None:
 
 
 def test_a_result_that_does_not_fit_is_not_sent() -> None:
-    replies = Replies.model_validate({"result": "Report {id}: {outcome}. " + "x" * 80})
+    words = {"upheld": "spam", "not_spam": "no", "unresolvable": "open", "referred": "other"}
+    content = {"result": "Report {id}: {outcome}. " + "x" * 80, "outcomes": words}
+    replies = Replies.model_validate(content)
     assert replies.text(Outcome.RESULT, id="101", result="not spam").startswith("Report 101: not")
     with pytest.raises(ValueError, match="does not fit"):
         replies.text(Outcome.RESULT, id="101", result="不是垃圾短信")

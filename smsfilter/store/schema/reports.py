@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -48,6 +49,8 @@ case_file = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("assigned_at", BigInteger),
     Column("outcome", Text),
+    Column("reply_sms", BigInteger),  # the SMS that is its answer
+    Column("reply_failed", Boolean, nullable=False, server_default=false()),
     Column("replied_at", BigInteger),
     Column("closed_at", BigInteger),  # no longer open: answered, withdrawn or joined
     Column("changed_seq", BigInteger, nullable=False),
@@ -56,6 +59,12 @@ case_file = Table(
     open_cases("branch", "due_at"),
     open_cases("owner", "due_at"),
     Index("case_file_branch_id_ix", "branch", "id"),
+    Index(
+        "case_file_replied_ix",
+        "replied_at",
+        sqlite_where=text("state = 'replied'"),
+        postgresql_where=text("state = 'replied'"),
+    ),
     Index("case_file_state_id_ix", "state", "id"),
     Index("case_file_target_id_ix", "target", "id"),
 )

@@ -125,6 +125,8 @@ def _case_files() -> None:
             sa.Column("round", sa.Integer(), server_default=sa.text("1"), nullable=False),
             sa.Column("since", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
             sa.Column("assigned_at", sa.BigInteger(), nullable=True),
+            sa.Column("reply_sms", sa.BigInteger(), nullable=True),
+            sa.Column("reply_failed", sa.Boolean(), server_default=sa.false(), nullable=False),
         ):
             batch.add_column(column)
         batch.create_foreign_key(op.f("case_file_owner_fk"), "staff", ["owner"], ["id"])
@@ -139,6 +141,14 @@ def _case_files() -> None:
         )
     for name in ("branch", "state", "target"):
         op.create_index(f"case_file_{name}_id_ix", "case_file", [name, "id"])
+    is_replied = sa.text("state = 'replied'")
+    op.create_index(
+        "case_file_replied_ix",
+        "case_file",
+        ["replied_at"],
+        sqlite_where=is_replied,
+        postgresql_where=is_replied,
+    )
     op.execute("UPDATE case_file SET since = opened_at")
     op.execute(
         "UPDATE case_file SET state = 'withdrawn' WHERE closed_at IS NOT NULL AND state <> 'joined'"
