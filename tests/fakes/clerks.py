@@ -140,8 +140,8 @@ async def desk_of_clerks(
 ) -> AsyncIterator[Clerks]:
     """Open a desk with PEOPLE and BRANCHES."""
     monkeypatch.setattr(StaffRoom, "identify", _identify)
-    section = {"branches": BRANCHES, "decisions": [{"proxy": PROXY, "path": "copy"}]}
-    async with open_desk(folder, urls, server, **section) as desk:
+    more: dict[str, Any] = {"branches": BRANCHES, "decisions": [{"proxy": PROXY, "path": "copy"}]}
+    async with open_desk(folder, urls, server, **more) as desk:
         await desk.office.writer.write(_hire)
         clerks = Clerks(desk)
         yield clerks
