@@ -173,7 +173,7 @@ class OpenDesk:
     def as_(self, who: str | None) -> "OpenDesk":
         """The same desk, asked by somebody else who was hired."""
         if who not in self._others:
-            self._others[who] = OpenDesk(self.at, self.office, self.server, who)
+            self._others[who] = OpenDesk(self.at, self.office, self.server, self.routes, who)
         return self._others[who]
 
     async def hire(
