@@ -141,23 +141,25 @@ def target_of(transaction: Transaction, case: int | None) -> str | None:
     return None if case is None else target(transaction.connection, case)
 
 
+_TARGET: Final = (
+    select(case_file.c.target, block.c.target.label("blocked"))
+    .outerjoin(
+        block,
+        and_(
+            block.c.customer == case_file.c.customer,
+            block.c.case_id == case_file.c.id,
+            block.c.ended_at.is_(None),
+        ),
+    )
+    .where(case_file.c.id == bindparam("case"))
+    .order_by(block.c.target != case_file.c.target, block.c.id)
+    .limit(1)
+)
+
+
 def target(connection: Connection, case: int) -> str | None:
     """Return whom a case is about by now: its blocks may have become another's since."""
-    query = (
-        select(case_file.c.target, block.c.target.label("blocked"))
-        .outerjoin(
-            block,
-            and_(
-                block.c.customer == case_file.c.customer,
-                block.c.case_id == case_file.c.id,
-                block.c.ended_at.is_(None),
-            ),
-        )
-        .where(case_file.c.id == case)
-        .order_by(block.c.target != case_file.c.target, block.c.id)
-        .limit(1)
-    )
-    found = connection.execute(query).one_or_none()
+    found = connection.execute(_TARGET, {"case": case}).one_or_none()
     if found is None or found.target is None:
         return None
     by_now: str = found.blocked or survivor(connection, found.target)
