@@ -4,10 +4,10 @@ Who asks is told by a token that is the person's id: how people log in is tried 
 """
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -22,6 +22,7 @@ from tests.fakes.desks import OpenDesk, open_desk
 from tests.fakes.recorded import SECOND, Recorded
 from tests.fakes.redis_server import RedisServer
 
+T = TypeVar("T")
 HOUR = 3600 * SECOND
 PROXY = "p1"
 BRANCHES = {
@@ -103,7 +104,11 @@ class Clerks:
         def work(transaction: Transaction) -> None:
             transaction.connection.execute(update(of).where(of.c.id == row).values(values))
 
-        self.desk.office.writer.submit(work).result()
+        self.do(work)
+
+    def do(self, work: Callable[[Transaction], T]) -> T:
+        """Have something done in a transaction."""
+        return self.desk.office.writer.submit(work).result()
 
 
 def _hire(transaction: Transaction) -> None:
