@@ -4,7 +4,7 @@ An open desk is asked over its real socket, and has no SMSC: what would be sent 
 """
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import httpx
 import redis
 import yaml
 from sqlalchemy import select
+from starlette.routing import Route
 
 from smsfilter.cases.room import CaseRoom
 from smsfilter.config import Config, Loaded, load
@@ -145,8 +146,11 @@ async def opened(door: Door) -> AsyncIterator[Door]:
 class OpenDesk:
     """What a test sees of it."""
 
-    def __init__(self, at: At, office: Office, server: RedisServer) -> None:
+    def __init__(
+        self, at: At, office: Office, server: RedisServer, routes: Sequence[Route] = ()
+    ) -> None:
         self.at = at
+        self.routes = routes
         self.office = office
         self.server = server
         self.http = httpx.AsyncClient(
@@ -213,6 +217,6 @@ async def open_desk(
         )
         routes = [route for room in rooms for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
-        desk = OpenDesk(at, office, server)
+        desk = OpenDesk(at, office, server, routes)
         stack.push_async_callback(desk.http.aclose)
         yield desk
