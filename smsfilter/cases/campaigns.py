@@ -19,7 +19,7 @@ WITHIN_US: Final = 7 * DAY_US
 LOOKED_AT_MOST: Final = 1_000
 """Reports of one text that are looked at, the newest: more say no more, and cost time."""
 SHOWN_MOST: Final = 10
-_CANDIDATES: Final = 30
+_CANDIDATES: Final = 15
 """Texts that are counted in full, the most reported ones of the last day."""
 
 
@@ -107,11 +107,12 @@ def _of_text(text: str, since: int, until: int) -> Select[Any]:
 
 
 def _lately(since: int, branches: Iterable[str] | None) -> Select[Any]:
-    customers = func.count(report.c.customer.distinct())
     query = select(report.c.text_fold).where(
         report.c.received_at > since, report.c.text_fold.is_not(None), report.c.counted
     )
     if branches is not None:
         query = query.join(case_file, case_file.c.id == report.c.case_id)
         query = query.where(case_file.c.branch.in_(list(branches)))
-    return query.group_by(report.c.text_fold).order_by(customers.desc()).limit(_CANDIDATES)
+    often = func.count()
+    query = query.group_by(report.c.text_fold).having(often > 1)
+    return query.order_by(often.desc(), report.c.text_fold).limit(_CANDIDATES)
