@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from smsfilter.desk.companies import import_
+from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.ledger.actor import system
 from smsfilter.rules.registry import RegistryFile
 from smsfilter.store.records import Records
 from smsfilter.store.writer import Writer
+from tests.fakes import people
 from tests.fakes.daemon import ROOT, START_TIMEOUT_S, Daemon
 from tests.fakes.handset import SHORT_CODE, Handsets
 from tests.fakes.site import Site, merged
@@ -55,27 +57,45 @@ class Desk(Daemon):
         site.write_config(merged(config, over or {}))
         self.handsets = Handsets(site.smsc, system_id=SYSTEM_ID, receipts="behind")
 
-    def command(self, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        """Run a command with the configuration of the site, as an operator would."""
+    def login(self, by: str | None = people.DEFAULT) -> dict[str, str]:
+        """What the environment of a command says of who types it; None: nobody has logged in."""
+        folder = self.site.directory
+        path = folder / "no-login.json" if by is None else people.login_file(folder, by)
+        return {people.LOGIN_ENV: str(path)}
+
+    def command(
+        self, *words: str, stdin: str = "", by: str | None = people.DEFAULT
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command with the configuration of the site, as the person `by` would.
+
+        None is a user of the machine without a login.
+        """
         return subprocess.run(
             [sys.executable, "-m", "smsfilter", *words, "-c", str(self.config_path)],
             capture_output=True,
             text=True,
-            env=self.env,
+            env=self.env | self.login(by),
             input=stdin,
             timeout=60,
             check=False,
         )
 
-    async def ran(self, *words: str, stdin: str = "") -> str:
+    async def ran(self, *words: str, stdin: str = "", by: str | None = people.DEFAULT) -> str:
         """Run a command that has to succeed, and return what it printed."""
-        done = await asyncio.to_thread(self.command, *words, stdin=stdin)
+        done = await asyncio.to_thread(self.command, *words, stdin=stdin, by=by)
         assert done.returncode == 0, done.stdout + done.stderr + "\n" + self.story()
         return done.stdout
 
     async def init(self) -> None:
-        """Make keys and records."""
-        await self.ran("desk", "init")
+        """Make keys and records, and two people who may do everything."""
+        await self.ran("desk", "init", by=None)
+        await asyncio.to_thread(people.two, self._url)
+
+    async def hire(self, who: str, *roles: str, branch: str = HEADQUARTERS, **over: Any) -> str:
+        """Make an active person with a login, also while the desk runs; their id."""
+        of = roles or people.EVERYTHING
+        await asyncio.to_thread(people.hired, self._url, who, of, branch, **over)
+        return who
 
     async def load_companies(self, registry: Mapping[str, Any]) -> None:
         """Import a registry into the records of a desk that does not run."""

@@ -1,6 +1,7 @@
 """Desks as an operator sets them up, on either database; one of them opened in the test's process.
 
 An open desk is asked over its real socket, and has no SMSC: what would be sent is on the records.
+Who asks is a person with every role, unless a test names another one.
 """
 
 import shutil
@@ -27,6 +28,7 @@ from smsfilter.desk.office import Office, now_us, records_of
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.vault import Vault
+from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.ledger.actor import local, system
 from smsfilter.ledger.chain import Entry, parse
 from smsfilter.ledger.export import Header, export
@@ -39,6 +41,7 @@ from smsfilter.store import ledger
 from smsfilter.store.connect import parse_url
 from smsfilter.store.schema import block, metadata
 from smsfilter.store.writer import Transaction, Writer
+from tests.fakes import people
 from tests.fakes.daemon import ROOT
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.registry import REGISTRY
@@ -147,16 +150,62 @@ class OpenDesk:
     """What a test sees of it."""
 
     def __init__(
-        self, at: At, office: Office, server: RedisServer, routes: Sequence[Route] = ()
+        self,
+        at: At,
+        office: Office,
+        server: RedisServer,
+        routes: Sequence[Route] = (),
+        who: str | None = people.DEFAULT,
     ) -> None:
         self.at = at
         self.routes = routes
         self.office = office
         self.server = server
+        self.who = who
+        """Who asks; None is a user of the machine without a login."""
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(at.state / "desk.sock")),
             base_url="http://desk/v1",
+            headers={} if who is None else people.bearer(who),
         )
+        self._others: dict[str | None, OpenDesk] = {}
+
+    def as_(self, who: str | None) -> "OpenDesk":
+        """The same desk, asked by somebody else who was hired."""
+        if who not in self._others:
+            self._others[who] = OpenDesk(self.at, self.office, self.server, self.routes, who)
+        return self._others[who]
+
+    async def hire(
+        self,
+        who: str,
+        *roles: str,
+        branch: str = HEADQUARTERS,
+        phone: str | None = None,
+        **over: Any,
+    ) -> "OpenDesk":
+        """Make an active person with a login; the desk as asked by them."""
+        office = self.office
+
+        def work(transaction: Transaction) -> None:
+            people.hire(
+                transaction.connection,
+                who,
+                roles or people.EVERYTHING,
+                branch,
+                now=transaction.now,
+                vault=office.vault,
+                phone=phone,
+                **over,
+            )
+
+        await office.writer.write(work)
+        return self.as_(who)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        for each in (*self._others.values(), self):
+            await each.http.aclose()
 
     async def get(self, path: str, status: int = 200, **query: Any) -> Any:
         """Ask, and hold the status of the answer."""
@@ -164,7 +213,7 @@ class OpenDesk:
         assert response.status_code == status, response.text
         return response.json()
 
-    async def post(self, path: str, body: Any, status: int = 200) -> Any:
+    async def post(self, path: str, body: Any = None, status: int = 200) -> Any:
         """Have something done, and hold the status of the answer."""
         response = await self.http.post(path, json=body)
         assert response.status_code == status, response.text
@@ -218,5 +267,7 @@ async def open_desk(
         routes = [route for room in rooms for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
         desk = OpenDesk(at, office, server, routes)
-        stack.push_async_callback(desk.http.aclose)
+        stack.push_async_callback(desk.close)
+        for who in (people.DEFAULT, people.OTHER):
+            await desk.hire(who)
         yield desk
