@@ -47,7 +47,8 @@ class Campaign:
 
 def of_text(connection: Connection, text: str, until: int) -> Campaign | None:
     """Return what was reported of a text in the seven days up to `until` (µs); None for nothing."""
-    rows = connection.execute(_of_text(text, until - WITHIN_US, until)).all()
+    found = same_text(connection, text, until)
+    rows = [row for row in found if row.received_at > until - WITHIN_US]
     if not rows:
         return None
     newest = {row.customer: row.id for row in reversed(rows)}
@@ -77,10 +78,11 @@ def lately(
 
 def same_text(connection: Connection, text: str, until: int) -> Sequence[Row[Any]]:
     """Return reports of a text with their cases, whenever they came, the newest first."""
-    return connection.execute(_of_text(text, 0, until)).all()
+    return connection.execute(_of_text(text, until)).all()
 
 
-def _of_text(text: str, since: int, until: int) -> Select[Any]:
+def _of_text(text: str, until: int) -> Select[Any]:
+    """The newest reports of a text; read backwards, so that no more than these are looked at."""
     return (
         select(
             report.c.id,
@@ -96,7 +98,6 @@ def _of_text(text: str, since: int, until: int) -> Select[Any]:
         .outerjoin(case_file, case_file.c.id == report.c.case_id)
         .where(
             report.c.text_fold == text,
-            report.c.received_at > since,
             report.c.received_at <= until,
             report.c.counted,
             report.c.state.not_in(ORDERS),
