@@ -6,16 +6,17 @@ come to, so that one of ten thousand reports keeps nobody waiting and may be bro
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from starlette.routing import Route
 
-from smsfilter.cases import groups
+from smsfilter.cases import groups, work
 from smsfilter.cases.groups import Source
-from smsfilter.cases.next import Next
+from smsfilter.cases.next import Next, canned
 from smsfilter.cases.today import Today
+from smsfilter.cases.work import CaseError, Worker
 from smsfilter.desk.api import Asked, route
 from smsfilter.desk.blocking import active
 from smsfilter.desk.companies import CompanyError
@@ -24,10 +25,12 @@ from smsfilter.desk.following import Follow
 from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import not_found, refused
+from smsfilter.flow.case import NotAllowed, Outcome
 from smsfilter.flow.rights import Right
 from smsfilter.reports.answers import confirm
 from smsfilter.reports.deciding import NotOpen, Resolved, resolve
 from smsfilter.reports.filing import Filing
+from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
@@ -52,6 +55,13 @@ class GroupCompany(_Group):
     company: Annotated[str, Field(min_length=1, max_length=200)]
 
 
+class GroupOutcome(_Group):
+    """What all reports of a source come to, of which nobody can say whose it is."""
+
+    outcome: Literal["unresolvable", "referred"]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 def routes(office: Office, follow: Follow, filing: Filing, evidence: Evidence) -> Sequence[Route]:
     """Return the paths; they have to stand before `/cases/{id}`."""
     looks, grouped, day = (
@@ -69,6 +79,13 @@ def routes(office: Office, follow: Follow, filing: Filing, evidence: Evidence) -
             "POST",
             right=Right.RESOLVE_REPORTS,
             body=GroupCompany,
+        ),
+        route(
+            "/groups/decide",
+            grouped.decide,
+            "POST",
+            right=Right.WORK_ON_CASES,
+            body=GroupOutcome,
         ),
     )
 
@@ -103,21 +120,62 @@ class Groups:
         if not wanted.apply:
             await self._enter(asked, "report group looked at", detail)
             return said
-        portion = await reading(
-            self._office.records,
-            lambda at: groups.portion(at, source, within, wanted.after, PORTION),
-        )
+        portion = await self._portion(source, within, wanted.after)
         done = await asyncio.gather(
             *(self._resolved(row.report, company, asked) for row in portion)
         )
         force = await self._in_force([each for each in done if isinstance(each, Resolved)])
-        failed = [
-            {"case": row.case_id, "why": each}
-            for row, each in zip(portion, done, strict=True)
-            if isinstance(each, str)
-        ]
-        more = portion[-1].case_id if len(portion) == PORTION else None
-        return said | {"done": len(done) - len(failed), "failed": failed, "next": more} | force
+        return said | _summed(portion, done) | force
+
+    async def decide(self, asked: Asked) -> Any:
+        """Decide all reports of a source without a company, and reply to each customer.
+
+        Without `apply` it is only said what would follow.
+        """
+        wanted: GroupOutcome = asked.body(GroupOutcome)
+        within = self._office.branches.within(asked.known.branch)
+        source = await self._source(wanted.source)
+        reach = await reading(self._office.records, lambda at: groups.extent(at, source, within))
+        said = {"outcome": wanted.outcome, "reach": reach.told()}
+        if not wanted.apply:
+            first = await self._portion(source, within, 0)
+            report = first[0].report if first else None
+            detail = {"outcome": wanted.outcome, "reports": reach.reports, "cases": reach.cases}
+            await self._enter(asked, "report group looked at", detail)
+            return said | {"reply": canned(self._filing, report, wanted.outcome)}
+        leads = asked.may(Right.ASSIGN_CASES)
+        who = Worker(asked.by, asked.known.staff, within, leads)
+        reason = masked_in(wanted.reason.strip(), self._office.policy.country_code)
+        portion = await self._portion(source, within, wanted.after)
+        done = await asyncio.gather(
+            *(self._decided(row.case_id, Outcome(wanted.outcome), reason, who) for row in portion)
+        )
+        return said | _summed(portion, done)
+
+    async def _portion(
+        self, source: Source, within: frozenset[str] | None, after: int
+    ) -> list[Row[Any]]:
+        return await reading(
+            self._office.records, lambda at: groups.portion(at, source, within, after, PORTION)
+        )
+
+    async def _decided(self, case: int, outcome: Outcome, reason: str, who: Worker) -> str | None:
+        """Decide one case and answer it; why not, where that cannot be."""
+        branches = self._office.branches
+
+        def do(transaction: Transaction) -> None:
+            row = work.find(transaction.connection, case, who.branches)
+            if who.leads and who.staff is not None and row.owner not in (None, who.staff):
+                work.assign(transaction, case, who.staff, who, branches, why=reason)
+            work.take(transaction, case, who)
+            work.decide(transaction, case, outcome, reason, who)
+            work.reply(transaction, case, self._filing.answers, who)
+
+        try:
+            await self._office.writer.write(do)
+        except (CaseError, NotAllowed, RecordsAway) as error:
+            return str(error)
+        return None
 
     async def _source(self, written: str) -> Source:
         country_code = self._office.policy.country_code
@@ -170,3 +228,14 @@ class Groups:
         await self._office.writer.write(
             lambda transaction: transaction.enter(action, asked.by, detail=detail)
         )
+
+
+def _summed(portion: Sequence[Row[Any]], done: Sequence[object]) -> dict[str, Any]:
+    """Say what has become of a portion: a text is why one could not be done."""
+    failed = [
+        {"case": row.case_id, "why": each}
+        for row, each in zip(portion, done, strict=True)
+        if isinstance(each, str)
+    ]
+    more = portion[-1].case_id if len(portion) == PORTION else None
+    return {"done": len(done) - len(failed), "failed": failed, "next": more}

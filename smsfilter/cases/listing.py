@@ -15,16 +15,17 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    and_,
+    func,
     literal,
-    or_,
     select,
+    tuple_,
     union_all,
 )
 
 from smsfilter.desk.vault import Vault
-from smsfilter.flow.case import OPEN, State
+from smsfilter.flow.case import State
 from smsfilter.reports import ids
+from smsfilter.reports.cases import ORDERS
 from smsfilter.store.schema import case_file, report
 
 _CURSOR: Final = re.compile(r"(?:(\d{1,18})\.)?(\d{1,18})")
@@ -49,6 +50,8 @@ class Wanted:
     @property
     def by_due(self) -> bool:
         """Whether they are listed by the time when they are due, and not the newest first."""
+        if self.owner is not None or self.unowned or self.late_at is not None:
+            return True
         return self.state is None and self.target is None and not self.every
 
 
@@ -72,8 +75,10 @@ def by_due(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[
     c = case_file.c
     where: list[ColumnElement[bool]] = [c.closed_at.is_(None)]
     if after is not None:
-        due, last = int(after[1]), int(after[2])
-        where += [c.due_at >= due, or_(c.due_at > due, and_(c.due_at == due, c.id > last))]
+        due, last = literal(int(after[1]), c.due_at.type), literal(int(after[2]), c.id.type)
+        where.append(tuple_(c.due_at, c.id) > tuple_(due, last))
+    if wanted.state is not None:
+        where.append(c.state == wanted.state)
     if wanted.owner is not None:
         where.append(c.owner == wanted.owner)
     elif wanted.unowned:
@@ -93,8 +98,6 @@ def newest(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[
         where.append(c.state == wanted.state)
     if wanted.target is not None:
         where.append(c.target == wanted.target)
-    if wanted.owner is not None:
-        where.append(c.owner == wanted.owner)
     return _merged(wanted, where, (c.id.desc(),), limit)
 
 
@@ -104,8 +107,11 @@ def _merged(
     order: tuple[ColumnElement[Any], ...],
     limit: int,
 ) -> Select[Any]:
-    """Take the first rows of each branch, then the first of these."""
-    if wanted.branches is None or wanted.owner is not None:
+    """Take the first rows of each branch, then the first of these.
+
+    What a person owns, or nobody, is little: there the branch is only looked at.
+    """
+    if wanted.branches is None or wanted.owner is not None or wanted.unowned:
         inside = [] if wanted.branches is None else [case_file.c.branch.in_(wanted.branches)]
         return select(case_file).where(*where, *inside).order_by(*order).limit(limit)
     each = [
@@ -156,13 +162,8 @@ def _told(row: Row[Any], masked: dict[str, str], numbers: dict[int, int]) -> dic
 def _numbers(connection: Connection, cases: list[int]) -> dict[int, int]:
     """The first report of each case: its number is the one that the customer knows."""
     query = (
-        select(report.c.case_id, report.c.id)
-        .where(report.c.case_id.in_(cases), report.c.state.not_in(("withdrawal", "appeal")))
-        .order_by(report.c.id.desc())
+        select(report.c.case_id, func.min(report.c.id))
+        .where(report.c.case_id.in_(cases), report.c.state.not_in(ORDERS))
+        .group_by(report.c.case_id)
     )
-    return {row.case_id: row.id for row in connection.execute(query)}
-
-
-def is_open(state: str) -> bool:
-    """Whether somebody has to do something about a case."""
-    return state in OPEN
+    return {row[0]: row[1] for row in connection.execute(query)}

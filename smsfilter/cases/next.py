@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select
 
 from smsfilter.cases.evidence import Gathered, gather
 from smsfilter.desk.api import Asked
@@ -19,13 +19,10 @@ from smsfilter.flow.case import State
 from smsfilter.flow.suggest import Suggestion, suggest
 from smsfilter.reports import ids
 from smsfilter.reports.filing import Filing
-from smsfilter.reports.replies import Outcome, size
+from smsfilter.reports.replies import size
 from smsfilter.store.reading import reading
-from smsfilter.store.schema import case_file, sms_out
+from smsfilter.store.schema import case_file, decision
 from smsfilter.store.writer import Transaction
-
-UNDER_WAY: Final = ("held", "queued", "sending")
-"""States of an answer that will go out yet: nobody has to do anything about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,34 +98,39 @@ class Next:
                 "company": gathered.company,
                 "source": gathered.source,
                 "report": gathered.report,
-                "reply_failed": case.state == State.DECIDED,
+                "reply_failed": case.reply_failed,
             },
             "evidence": [line.told() for line in gathered.lines],
             "suggestion": suggestion,
-            "reply": None if said is None else self._reply(gathered.report, said.outcome),
+            "reply": None if said is None else canned(self._filing, gathered.report, said.outcome),
         }
 
-    def _reply(self, report: int | None, outcome: str) -> dict[str, Any] | None:
-        """The canned reply, and how much of one SMS it takes."""
-        if report is None:
-            return None
-        replies = self._filing.replies
-        words = getattr(replies.outcomes, outcome)
-        text = replies.text(Outcome.RESULT, id=ids.spell(report), result=words)
-        length, most = size(text)
-        return {"text": text, "characters": length, "most": most}
+
+def canned(filing: Filing, report: int | None, outcome: str) -> dict[str, Any] | None:
+    """Say what replies.yaml has for an outcome, and how much of one SMS it takes."""
+    if report is None:
+        return None
+    text = filing.replies.result_text(outcome, ids.spell(report))
+    length, most = size(text)
+    return {"text": text, "characters": length, "most": most}
 
 
 def most_urgent(
     connection: Connection, staff: str | None, within: Iterable[str] | None
 ) -> Row[Any] | None:
-    """Return the case to work on next: of `staff`, else one that nobody owns in these branches."""
-    unowned = [case_file.c.owner.is_(None)]
+    """Return the case to work on next: of `staff`, else one that nobody owns in these branches.
+
+    One that they have decided in an earlier round is for somebody else.
+    """
+    unowned: list[ColumnElement[bool]] = [case_file.c.owner.is_(None)]
     if within is not None:
         unowned.append(case_file.c.branch.in_(list(within)))
+    if staff is not None:
+        own = (decision.c.case_id == case_file.c.id, decision.c.by == f"staff:{staff}")
+        unowned.append(~exists().where(*own))
     wanted = [and_(*unowned)] if staff is None else [case_file.c.owner == staff, and_(*unowned)]
     for whose in wanted:
-        for state in (REPLY_FAILED, case_file.c.state != State.DECIDED):
+        for state in (UNANSWERED, case_file.c.state != State.DECIDED):
             query = select(case_file).where(whose, state, case_file.c.closed_at.is_(None))
             query = query.order_by(case_file.c.due_at, case_file.c.id).limit(1)
             if (row := connection.execute(query).one_or_none()) is not None:
@@ -136,14 +138,8 @@ def most_urgent(
     return None
 
 
-_ON_ITS_WAY: Final = (
-    select(sms_out.c.id)
-    .where(
-        sms_out.c.case_id == case_file.c.id,
-        sms_out.c.kind == Outcome.RESULT,
-        sms_out.c.state.in_(UNDER_WAY),
-    )
-    .exists()
+UNANSWERED: Final = and_(
+    case_file.c.state == State.DECIDED,
+    or_(case_file.c.reply_failed, case_file.c.reply_sms.is_(None)),
 )
-REPLY_FAILED: Final = and_(case_file.c.state == State.DECIDED, ~_ON_ITS_WAY)
-"""Decided, and no answer is on its way: it failed, or was never sent."""
+"""Decided, and no answer is on its way: it failed, or was never written."""

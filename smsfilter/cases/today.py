@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from smsfilter.cases import campaigns
 from smsfilter.cases.campaigns import Campaign
-from smsfilter.cases.next import REPLY_FAILED
+from smsfilter.cases.next import UNANSWERED
 from smsfilter.desk.api import Asked
 from smsfilter.desk.incidents import FORWARDED
 from smsfilter.desk.office import Office
@@ -83,7 +83,7 @@ class Today:
             "due": _count(connection, due),
             "breaches": _count(connection, late),
             "unowned": _count(connection, unowned),
-            "replies_failed": _count(connection, _open(within).where(REPLY_FAILED)),
+            "replies_failed": _count(connection, _open(within).where(UNANSWERED)),
             "companies": _companies(connection, within, now),
             "campaigns": [_campaign(one) for one in campaigns.lately(connection, now, within)],
         }

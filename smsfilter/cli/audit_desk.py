@@ -61,9 +61,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     show.add_argument(
         "--last", metavar="N", type=int, default=_SHOWN, help="how many (%(default)s)"
     )
-    show.add_argument("--json", action="store_true", help="print JSON")
     for command, run in ((export, _export), (checkpoints, _checkpoints), (show, _show)):
         add_config(command)
+        command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=run)
 
 
@@ -85,7 +85,10 @@ def _export(args: argparse.Namespace) -> int:
         except FileError as error:
             raise DeskError(str(error)) from None
         first, last = said["first"], said["last"]
-        print(f"{args.file}: seq {first} to {last}, chain {said['chain']}", file=sys.stderr)
+        if args.json and args.file != "-":  # which is JSON already
+            say_json({"file": args.file, "first": first, "last": last, "chain": said["chain"]})
+        else:
+            print(f"{args.file}: seq {first} to {last}, chain {said['chain']}", file=sys.stderr)
         return 0
 
     return with_desk(args, work)
@@ -122,23 +125,29 @@ def _checkpoints(args: argparse.Namespace) -> int:
 
     def work(client: "Client") -> int:
         if args.keep is None:
-            return _printed(client, args.first)
+            return _printed(client, args)
         try:
-            return _kept(client, args.keep)
+            added, count = _kept(client, args.keep)
         except (OSError, ValueError) as error:
             raise DeskError(f"{args.keep}: {error}") from None
+        if args.json:
+            say_json({"file": str(args.keep), "added": added, "count": count})
+        else:
+            print(f"{args.keep}: {added} added, {count} in all")
+        return 0
 
     return with_desk(args, work)
 
 
-def _printed(client: "Client", first: int | None) -> int:
-    with client.lines("/ledger/checkpoints", **{"from": first}) as lines:
+def _printed(client: "Client", args: argparse.Namespace) -> int:
+    with client.lines("/ledger/checkpoints", **{"from": args.first}) as lines:
         for line in lines:
-            print(json.loads(line)["text"], end="")
+            print(line if args.json else json.loads(line)["text"], end="\n" if args.json else "")
     return 0
 
 
-def _kept(client: "Client", path: Path) -> int:
+def _kept(client: "Client", path: Path) -> tuple[int, int]:
+    """Add what a file lacks; how many these were, and how many it has. OSError, ValueError."""
     from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
     from smsfilter.ledger.checkpoint import read, split  # noqa: PLC0415
 
@@ -156,8 +165,7 @@ def _kept(client: "Client", path: Path) -> int:
             count += 1
         file.flush()
         os.fsync(file.fileno())
-    print(f"{path}: {count} added, {len(known) + count} in all")
-    return 0
+    return count, len(known) + count
 
 
 # --- show

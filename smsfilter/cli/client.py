@@ -1,6 +1,7 @@
 """How commands talk to the running desk: over its UNIX socket, and errors in one line."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ import httpx
 from smsfilter.deskconfig import SOCKET
 
 TIMEOUT_S: Final = 60.0
+_KEY: Final = "Idempotency-Key"
+_CUT: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""A connection that broke: what was asked may have been done, and is asked once more."""
 
 
 class DeskError(Exception):
@@ -86,8 +90,13 @@ class Client:
             yield response
 
     def _ask(self, method: str, path: str, **how: Any) -> Any:
+        if method != "GET":  # so that the desk knows it again, and does it once
+            how["headers"] = {_KEY: uuid.uuid4().hex}
         with self._reaching():
-            response = self._http.request(method, path, **how)
+            try:
+                response = self._http.request(method, path, **how)
+            except _CUT:
+                response = self._http.request(method, path, **how)
         if response.is_error:
             raise _said(response)
         return response.json()

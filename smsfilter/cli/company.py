@@ -46,11 +46,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     merge.add_argument("into", metavar="INTO", help="the company that goes on")
     for action in (new, more):
         _add_own(action)
-    for action in (import_, list_, show):
-        action.add_argument("--json", action="store_true", help="print JSON")
     works = {import_: _import, export: _export, list_: _list, show: _show}
     for action, work in {**works, new: _add, more: _extend, merge: _merge}.items():
         add_config(action)
+        action.add_argument("--json", action="store_true", help="print JSON")
         action.set_defaults(run=work)
 
 
@@ -121,7 +120,11 @@ def _export(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
         from smsfilter.cli.registry import as_yaml  # noqa: PLC0415 - start-up stays light
 
-        print(as_yaml({"companies": {}} | desk.get("/companies/export")), end="")
+        content = {"companies": {}} | desk.get("/companies/export")
+        if args.json:
+            say_json(content)
+        else:
+            print(as_yaml(content), end="")
         return 0
 
     return with_desk(args, work)
@@ -171,23 +174,24 @@ def _show(args: argparse.Namespace) -> int:
 
 def _add(args: argparse.Namespace) -> int:
     return with_desk(
-        args, lambda desk: _changed(desk.post("/companies", {"id": args.id, **_own(args)}))
+        args, lambda desk: _changed(args, desk.post("/companies", {"id": args.id, **_own(args)}))
     )
 
 
 def _extend(args: argparse.Namespace) -> int:
     path = f"/companies/{quote(args.id, safe='')}/extend"
-    return with_desk(args, lambda desk: _changed(desk.post(path, _own(args))))
+    return with_desk(args, lambda desk: _changed(args, desk.post(path, _own(args))))
 
 
 def _merge(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
         said = desk.post(f"/companies/{quote(args.id, safe='')}/merge", {"into": args.into})
-        print(
-            f"{args.id} goes on as {args.into}: {said['items']} accounts, sources, headers and"
-            f" signatures, {said['resellers']} resellers, {said['blocks']} blocks"
-        )
-        return _changed(said)
+        if not args.json:
+            print(
+                f"{args.id} goes on as {args.into}: {said['items']} accounts, sources, headers and"
+                f" signatures, {said['resellers']} resellers, {said['blocks']} blocks"
+            )
+        return _changed(args, said)
 
     return with_desk(args, work)
 
@@ -197,7 +201,10 @@ def _state(company: dict[str, Any]) -> str:
     return f"merged into {into}" if into else str(company["state"])
 
 
-def _changed(said: dict[str, Any]) -> int:
+def _changed(args: argparse.Namespace, said: dict[str, Any]) -> int:
+    if args.json:
+        say_json(said)
+        return 0
     if not said.get("changed", True):
         print("it has all of that already")
     if said["promoted"]:

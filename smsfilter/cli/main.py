@@ -17,7 +17,7 @@ from smsfilter import __version__
 COMMANDS = (
     *("run", "check", "explain", "reload", "top", "registry", "index"),
     *("desk", "report", "block", "company", "rebuild", "audit", "schema"),
-    "demo",
+    *("demo", "completion"),
 )
 """Modules of this folder, in the order of the help."""
 
@@ -25,7 +25,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status; a usage error exits with 2."""
     try:
-        args = _parser().parse_args(arguments)
+        args = parser().parse_args(arguments)
         status: int = args.run(args) or 0
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -43,17 +43,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    made = argparse.ArgumentParser(
         prog="smsfilter",
         description="Filters SMS in the SMPP path: by customers' reports, for approved senders.",
         epilog="Exit status: 0 ok, 1 failed, 2 usage. `smsfilter COMMAND -h` says more.",
     )
-    parser.add_argument("--version", action="version", version=f"smsfilter {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    made.add_argument("--version", action="version", version=f"smsfilter {__version__}")
+    subparsers = made.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
         import_module(f"smsfilter.cli.{name}").add(subparsers)
-    return parser
+    return made
 
 
 if __name__ == "__main__":

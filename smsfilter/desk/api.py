@@ -24,6 +24,7 @@ from smsfilter import log
 from smsfilter.desk.entrance import Asker, Entrance
 from smsfilter.desk.idempotency import KEY, REPLAYED, Answer, Idempotency, Keyed
 from smsfilter.desk.office import Office
+from smsfilter.desk.openapi import document
 from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.flow.rights import ROLES, Right, by_role
 from smsfilter.ledger.actor import Actor
@@ -41,7 +42,7 @@ _ID_DIGITS: Final = 18
 """Digits of an id: more do not fit the 64 bits of a row's number."""
 _CURSOR: Final = re.compile(r"[0-9A-Za-z._-]{0,64}")
 
-PAGE: Final[Mapping[str, str]] = {
+PAGE: Final[dict[str, str]] = {
     "after": "the `next` of the page before; none: from the start",
     "limit": f"items of a page, 1 to {PAGE_MOST}; 50 where it is not given",
 }
@@ -55,7 +56,8 @@ CURES: Final = {
     HTTPStatus.INTERNAL_SERVER_ERROR: "give the engineer of the desk the time of this answer",
 }
 """What to do about an answer, where it does not say so itself."""
-_PATHS: Final = f"GET {VERSION}/openapi.json lists every path"
+_DOCUMENT: Final = "/openapi.json"
+_PATHS: Final = f"GET {VERSION}{_DOCUMENT} lists every path"
 _HEADERS: Final = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": 'Bearer realm="smsfilter"'},
     HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "1"},
@@ -117,7 +119,7 @@ class Asked:
             return model.model_validate_json(self._body)
         except ValidationError as error:
             said = [
-                {"at": ".".join(map(str, each["loc"])), "problem": each["msg"]}
+                {"at": ".".join(map(str, each["loc"])) or "body", "problem": each["msg"]}
                 for each in error.errors(include_url=False, include_input=False)
             ]
             first = said[0]
@@ -184,13 +186,16 @@ class APIRoute(Route):
         body: type[BaseModel] | None,
         query: Mapping[str, str] | None,
         keyed: bool,
+        media_type: str,
     ) -> None:
         self.right = right
+        self.media_type = media_type
         self.body = body
-        self.query = query
+        self.query = query or {}
+        self._takes_any = query is None and method == "GET"
         self.keyed = keyed and method != "GET"
         self.says = cleandoc(handler.__doc__ or "")
-        self._handler = handler
+        self.handler = handler
         super().__init__(path, self._answer, methods=[method])
 
     async def _answer(self, request: Request) -> Response:
@@ -206,7 +211,7 @@ class APIRoute(Route):
         asked.office = state.office
         key = request.headers.get(KEY)
         if key is None or asker is None or not self.keyed:
-            return _response(await self._handler(asked))
+            return _response(await self.handler(asked))
         what = f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body
         return await self._once(state.idempotency, asked, key, what)
 
@@ -221,7 +226,7 @@ class APIRoute(Route):
                 return Response(before.octets, before.status, {REPLAYED: "true"}, media)
             asked.keyed = keyed
             try:
-                response = _response(await self._handler(asked))
+                response = _response(await self.handler(asked))
             except Problem as problem:
                 if not keyed.is_noted or problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     raise  # nothing was done, or nobody can say yet what came of it
@@ -233,10 +238,8 @@ class APIRoute(Route):
 
     def _check(self, query: Mapping[str, str]) -> None:
         """Refuse what the path does not take: a slip in its name would go unnoticed. Problem."""
-        if self.query is None:
-            return
         for name in query:
-            if name not in self.query:
+            if name not in self.query and not self._takes_any:
                 taken = ", ".join(sorted(self.query)) or "nothing"
                 raise invalid(f"{name} is not known here: the query takes {taken}")
 
@@ -250,14 +253,25 @@ def route(
     body: type[BaseModel] | None = None,
     query: Mapping[str, str] | None = None,
     keyed: bool = True,
+    media_type: str = _JSON,
 ) -> APIRoute:
     """Bind a handler to a path and one method.
 
     `body` is the model that it reads. `query` names the parameters of its query, each with its
     line for people: others are refused; a list takes PAGE | {...}. `keyed`: it takes an
-    idempotency key, if it is no GET; False for a POST that only looks, or that gives a stream.
+    idempotency key, if it is no GET; False for a POST that only looks, or that gives a stream,
+    whose `media_type` is another than that of JSON.
     """
-    return APIRoute(path, handler, method, right=right, body=body, query=query, keyed=keyed)
+    return APIRoute(
+        path,
+        handler,
+        method,
+        right=right,
+        body=body,
+        query=query,
+        keyed=keyed,
+        media_type=media_type,
+    )
 
 
 async def _asker(request: Request, right: Right) -> Asker | None:
@@ -290,7 +304,16 @@ def app(routes: Sequence[Route], entrance: Entrance, office: Office) -> Starlett
         HTTPStatus.METHOD_NOT_ALLOWED: _say_no_path,
         Exception: _say_unhandled,
     }
-    made = Starlette(routes=[Mount(VERSION, routes=list(routes))], exception_handlers=handlers)
+    told: dict[str, Any] = {}
+
+    async def openapi(_asked: Asked) -> Any:
+        """Describe this API: the document that you read."""
+        return told
+
+    described = route(_DOCUMENT, openapi, right=Right.ANYONE)
+    every = [*routes, described]
+    told |= document([each for each in every if isinstance(each, APIRoute)], VERSION)
+    made = Starlette(routes=[Mount(VERSION, routes=every)], exception_handlers=handlers)
     made.state.entrance, made.state.office = entrance, office
     made.state.idempotency = Idempotency(office)
     return made
@@ -318,7 +341,8 @@ def _said(problem: Problem) -> Response:
         **more,
         **problem.more,
     }
-    return _Answer(content, problem.status, _HEADERS.get(problem.status), _PROBLEM)
+    headers = _HEADERS.get(problem.status, {}) | problem.headers
+    return _Answer(content, problem.status, headers, _PROBLEM)
 
 
 async def _say_problem(_request: Request, error: Exception) -> Response:

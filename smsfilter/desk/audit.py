@@ -34,6 +34,8 @@ _AT_ONCE: Final = 500
 """Lines of an export that are made and sent together."""
 _SEQ_MOST: Final = 18
 """Digits of a seq in a query."""
+_LINES: Final = "application/jsonl"
+_SPAN: Final = {"from": "the seq of the first row", "to": "the seq of the last row"}
 
 
 class _Wanted(Model):
@@ -59,9 +61,28 @@ def routes(office: Office) -> list[Route]:
     """What the API answers."""
     audit = Audit(office)
     return [
-        route("/ledger/export", audit.export, right=Right.EXPORT_LEDGER),
-        route("/ledger/checkpoints", audit.checkpoints, right=Right.EXPORT_LEDGER),
-        route("/ledger/read", audit.read, "POST", right=Right.READ_LEDGER),
+        route(
+            "/ledger/export",
+            audit.export,
+            right=Right.EXPORT_LEDGER,
+            query=_SPAN,
+            media_type=_LINES,
+        ),
+        route(
+            "/ledger/checkpoints",
+            audit.checkpoints,
+            right=Right.EXPORT_LEDGER,
+            query={"from": _SPAN["from"]},
+            media_type=_LINES,
+        ),
+        route(
+            "/ledger/read",
+            audit.read,
+            "POST",
+            right=Right.READ_LEDGER,
+            body=_Wanted,
+            keyed=False,
+        ),
     ]
 
 

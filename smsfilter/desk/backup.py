@@ -35,6 +35,7 @@ PATH: Final = "/backup"
 ACTION: Final = "backup"
 _PART: Final = "backup.part"
 """In state_dir, while one is made."""
+_MEDIA: Final = "application/octet-stream"
 _BUSY: Final = "a backup is being made: wait for it"
 _TOLD_EVERY_S: Final = 1.0
 _AT_ONCE: Final = 1 << 18
@@ -49,8 +50,8 @@ class Backups:
         self._done = (0, 0)
 
     async def asked(self, asked: Asked) -> Lines:
-        """Answer the API. Raises Problem."""
-        return Lines(await self.begin(asked.by), media_type="application/octet-stream")
+        """Make a backup: lines of JSON that say how far it is, the manifest, then the octets."""
+        return Lines(await self.begin(asked.by), media_type=_MEDIA)
 
     async def begin(self, by: Actor) -> AsyncIterator[bytes]:
         """Enter the backup into the ledger, then give the stream. Raises Problem, RecordsAway."""
@@ -118,7 +119,11 @@ class Backups:
 
 def routes(office: Office) -> list[Route]:
     """What the API answers."""
-    return [route(PATH, Backups(office).asked, "POST", right=Right.BACK_UP)]
+    return [
+        route(
+            PATH, Backups(office).asked, "POST", right=Right.BACK_UP, keyed=False, media_type=_MEDIA
+        )
+    ]
 
 
 def digest_of(path: Path) -> tuple[str, int]:

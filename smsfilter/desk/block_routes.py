@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from smsfilter.desk import blocking
 from smsfilter.desk.adoption import adopt_all
-from smsfilter.desk.api import Asked, route
+from smsfilter.desk.api import PAGE, Asked, route
 from smsfilter.desk.blocking import Recycled, Recycling
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.following import in_force
@@ -72,13 +72,26 @@ def routes(office: Office, projection: Projection) -> Sequence[Route]:
     """Return the paths of blocks."""
     desk = _Blocks(office, projection)
     return (
-        route("/blocks", desk.listed, right=Right.SEE_BLOCKS),
-        route("/blocks", desk.add, "POST", right=Right.ADD_BLOCKS),
-        route("/blocks/adopt", desk.adopt, "POST", right=Right.ADOPT_BLOCKS),
-        route("/blocks/of", desk.of, "POST", right=Right.SEE_BLOCKS),
-        route("/blocks/recycle", desk.recycle, "POST", right=Right.END_BLOCKS),
+        route(
+            "/blocks",
+            desk.listed,
+            right=Right.SEE_BLOCKS,
+            query=PAGE | {"state": "live (the default), ended or all", "target": "of whom"},
+        ),
+        route("/blocks", desk.add, "POST", right=Right.ADD_BLOCKS, body=_Add),
+        route("/blocks/adopt", desk.adopt, "POST", right=Right.ADOPT_BLOCKS, body=_Adopt),
+        route(
+            "/blocks/of",
+            desk.of,
+            "POST",
+            right=Right.SEE_BLOCKS,
+            body=_Of,
+            query=PAGE,
+            keyed=False,
+        ),
+        route("/blocks/recycle", desk.recycle, "POST", right=Right.END_BLOCKS, body=_Recycle),
         route("/blocks/{id}", desk.show, right=Right.SEE_BLOCKS),
-        route("/blocks/{id}/remove", desk.remove, "POST", right=Right.END_BLOCKS),
+        route("/blocks/{id}/remove", desk.remove, "POST", right=Right.END_BLOCKS, body=_Remove),
     )
 
 
@@ -91,6 +104,7 @@ class _Blocks:
     # --- looking
 
     async def listed(self, asked: Asked) -> Any:
+        """List blocks, the newest first, with masked numbers."""
         before, limit = asked.before()
         state, target = asked.query.get("state", "live"), asked.query.get("target")
         if state not in blocking.STATES:
@@ -106,7 +120,7 @@ class _Blocks:
         return {"items": found, "next": str(found[-1]["id"]) if len(found) == limit else None}
 
     async def of(self, asked: Asked) -> Any:
-        """The blocks of one customer: the number stands in the body, not in the path."""
+        """List the blocks of one customer: the number stands in the body, not in the path."""
         wanted: _Of = asked.body(_Of)
         digits = digits_of(wanted.customer, self._country_code)
         vault = self._office.vault
@@ -126,23 +140,28 @@ class _Blocks:
         return {"items": found, "next": str(found[-1]["id"]) if len(found) == limit else None}
 
     async def show(self, asked: Asked) -> Any:
+        """Show a block, and who did what to it."""
         vault, wanted = self._office.vault, asked.id()
 
-        def work(transaction: Transaction) -> dict[str, Any] | None:
-            row = blocking.find(transaction.connection, wanted)
+        def look(connection: Connection) -> tuple[str, dict[str, Any]] | None:
+            row = blocking.find(connection, wanted)
             if row is None:
                 return None
             name = f"block:{row.id}"
-            transaction.enter("block shown", asked.by, object=name, customer_id=row.customer)
             objects = [name] if row.report is None else [name, f"report:{row.report}"]
-            (said,) = blocking.told(transaction.connection, vault, [row])
-            return said | {
-                "timeline": timeline(transaction.connection, row.customer, objects, row.case_id)
-            }
+            (said,) = blocking.told(connection, vault, [row])
+            did = timeline(connection, row.customer, objects, row.case_id)
+            return row.customer, said | {"timeline": did}
 
-        shown = await self._office.writer.write(work)
-        if shown is None:
+        found = await reading(self._office.records, look)
+        if found is None:
             raise not_found(f"block {wanted}")
+        customer, shown = found
+        await self._office.writer.write(
+            lambda transaction: transaction.enter(
+                "block shown", asked.by, object=f"block:{wanted}", customer_id=customer
+            )
+        )
         return shown
 
     async def _looked(
@@ -157,6 +176,7 @@ class _Blocks:
     # --- changing
 
     async def add(self, asked: Asked) -> Any:
+        """Block a customer for a company, a source, or everybody."""
         wanted: _Add = asked.body(_Add)
         work = partial(
             blocking.add,
@@ -168,15 +188,16 @@ class _Blocks:
             country_code=self._country_code,
         )
         try:
-            added = await self._office.writer.write(work)
+            added = await asked.write(work)
         except CompanyError as error:
             raise refused(str(error)) from None
         said = {"id": added.id, "changed": added.entered is not None}
         return said | await self._in_force(added.entered)
 
     async def remove(self, asked: Asked) -> Any:
+        """End a block, for a reason."""
         wanted, reason = asked.id(), asked.body(_Remove).reason
-        done = await self._office.writer.write(
+        done = await asked.write(
             lambda transaction: blocking.remove(transaction, wanted, reason, asked.by)
         )
         if done is None:
@@ -201,6 +222,7 @@ class _Blocks:
         return {"adopted": adopted} | await self._in_force(None)
 
     async def recycle(self, asked: Asked) -> Any:
+        """End the blocks of numbers that are somebody else's by now; done before, it is no more."""
         wanted: _Recycle = asked.body(_Recycle)
         rows = self._recycled(wanted.rows)
         done: list[Recycled] = []

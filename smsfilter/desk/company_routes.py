@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from smsfilter.desk import companies, promotion
 from smsfilter.desk import company as acts
-from smsfilter.desk.api import Asked, route
+from smsfilter.desk.api import PAGE, Asked, route
 from smsfilter.desk.companies import Changes, CompanyError
 from smsfilter.desk.following import Follow, in_force
 from smsfilter.desk.office import Office
@@ -47,15 +47,27 @@ class _Rehearsed(Exception):  # noqa: N818 - undoes an import that was only to b
 
 def routes(office: Office, follow: Follow) -> Sequence[Route]:
     """Return the paths of companies."""
-    desk = _Companies(office, follow)
+    desk, change = _Companies(office, follow), Right.CHANGE_COMPANIES
     return (
-        route("/companies", desk.list, right=Right.SEE_COMPANIES),
-        route("/companies", desk.add, "POST", right=Right.CHANGE_COMPANIES),
+        route(
+            "/companies",
+            desk.list,
+            right=Right.SEE_COMPANIES,
+            query=PAGE | {"state": "active, ended or merged; none: all"},
+        ),
+        route("/companies", desk.add, "POST", right=change, body=_Added),
         route("/companies/export", desk.export, right=Right.SEE_COMPANIES),
-        route("/companies/import", desk.import_, "POST", right=Right.CHANGE_COMPANIES),
+        route(
+            "/companies/import",
+            desk.import_,
+            "POST",
+            right=change,
+            body=RegistryFile,
+            query={"rehearse": "yes: only say what would change"},
+        ),
         route("/companies/{id}", desk.show, right=Right.SEE_COMPANIES),
-        route("/companies/{id}/extend", desk.extend, "POST", right=Right.CHANGE_COMPANIES),
-        route("/companies/{id}/merge", desk.merge, "POST", right=Right.CHANGE_COMPANIES),
+        route("/companies/{id}/extend", desk.extend, "POST", right=change, body=Company),
+        route("/companies/{id}/merge", desk.merge, "POST", right=change, body=_Into),
     )
 
 
@@ -67,6 +79,7 @@ class _Companies:
     # --- looking
 
     async def list(self, asked: Asked) -> Any:
+        """List companies by id."""
         after, limit = asked.page()
         state = asked.query.get("state")
         if state not in _STATES:
@@ -76,6 +89,7 @@ class _Companies:
         return {"items": [asdict(each) for each in found], "next": following}
 
     async def show(self, asked: Asked) -> Any:
+        """Show a company: what is its own, who may send for it, what was."""
         shown = await self._read(acts.show, asked.path["id"])
         if shown is None:
             raise not_found(f"company {asked.path['id']}")
@@ -89,12 +103,14 @@ class _Companies:
         }
 
     async def export(self, _asked: Asked) -> Any:
+        """Give the registry as a file has it."""
         content = await self._read(companies.load)
         return await asyncio.to_thread(content.model_dump, mode="json", exclude_defaults=True)
 
     # --- changing
 
     async def import_(self, asked: Asked) -> Any:
+        """Replace the registry by that of a file."""
         rehearse = asked.query.get("rehearse") == "yes"
         content = await asyncio.to_thread(_registry, asked)
 
@@ -105,25 +121,28 @@ class _Companies:
             return changes
 
         try:
-            changes = await self._write(work)
+            changes = await self._write(asked, work)
         except _Rehearsed as rehearsed:
             return _said(rehearsed.changes)
         return _said(changes) | await self._followed()
 
     async def add(self, asked: Asked) -> Any:
+        """Add a company."""
         added: _Added = asked.body(_Added)
         own = Company.model_validate(added.model_dump(exclude={"id"}))
-        await self._write(lambda transaction: acts.add(transaction, added.id, own, asked.by))
+        await self._write(asked, lambda transaction: acts.add(transaction, added.id, own, asked.by))
         return await self._followed()
 
     async def extend(self, asked: Asked) -> Any:
+        """Give a company more accounts, sources, headers or signatures."""
         key, more = asked.path["id"], asked.body(Company)
-        entered = await self._write(lambda into: acts.extend(into, key, more, asked.by))
+        entered = await self._write(asked, lambda into: acts.extend(into, key, more, asked.by))
         return {"changed": entered is not None} | await self._followed()
 
     async def merge(self, asked: Asked) -> Any:
+        """Merge a company into another, with all that is its own."""
         key, into = asked.path["id"], asked.body(_Into).into
-        merged = await self._write(lambda within: acts.merge(within, key, into, asked.by))
+        merged = await self._write(asked, lambda within: acts.merge(within, key, into, asked.by))
         moved = {"items": merged.items, "resellers": merged.grants, "blocks": merged.blocks}
         return moved | await self._followed()
 
@@ -132,9 +151,9 @@ class _Companies:
     async def _read(self, work: Callable[..., T], *arguments: Any) -> T:
         return await reading(self._office.records, lambda each: work(each, *arguments))
 
-    async def _write(self, work: Callable[[Transaction], T]) -> T:
+    async def _write(self, asked: Asked, work: Callable[[Transaction], T]) -> T:
         try:
-            return await self._office.writer.write(work)
+            return await asked.write(work)
         except CompanyError as error:
             raise refused(str(error)) from None
 

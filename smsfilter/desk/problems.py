@@ -1,5 +1,6 @@
 """What the API answers where it cannot do what it was asked (RFC 9457), and what to do then."""
 
+import math
 from http import HTTPStatus
 
 
@@ -11,6 +12,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.status = status
         self.detail = detail
         self.more = more
+        self.headers: dict[str, str] = {}
 
 
 def not_found(what: str) -> Problem:
@@ -26,3 +28,11 @@ def refused(detail: str, **more: object) -> Problem:
 def invalid(detail: str, **more: object) -> Problem:
     """It is not what the API takes."""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, **more)
+
+
+def too_many(detail: str, wait_s: float) -> Problem:
+    """It comes too soon after what was asked before."""
+    seconds = math.ceil(wait_s)
+    problem = Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, retry_after_s=seconds)
+    problem.headers["Retry-After"] = str(seconds)
+    return problem

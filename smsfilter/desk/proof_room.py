@@ -61,7 +61,14 @@ class ProofRoom:
         self._tasks: list[asyncio.Task[None]] = []
         self.collectors: Sequence[Collector] = (self._metrics,)
         self.routes: Sequence[Route] = (
-            route("/blocks/proof", self.prove, "POST", right=Right.PROVE_BLOCKS),
+            route(
+                "/blocks/proof",
+                self.prove,
+                "POST",
+                right=Right.PROVE_BLOCKS,
+                body=_Wanted,
+                keyed=False,
+            ),
         )
 
     async def start(self) -> None:

@@ -135,7 +135,7 @@ def prove(
     What is missing is looked for twice: a file may have been on its way to its next name.
     """
     known = kept.manifests(connection, subject.created_at)
-    sources = _sources(connection, office, subject.target)
+    sources = sources_of(connection, office, subject.target)
     for fresh in (False, True):
         records = evidence.records(fresh=fresh)
         proof = records.prove(
@@ -169,7 +169,7 @@ def companies_of(connection: Connection, target: str) -> set[str]:
     return found
 
 
-def _sources(connection: Connection, office: Office, target: str) -> list[str]:
+def sources_of(connection: Connection, office: Office, target: str) -> list[str]:
     """The source that a target names, as the proxies spell it."""
     sender = person(target)
     if sender is not None:

@@ -18,7 +18,7 @@ from smsfilter.admin import Admin
 from smsfilter.config import ConfigError, Loaded
 from smsfilter.desk import promotion
 from smsfilter.desk.api import app
-from smsfilter.desk.door import Door
+from smsfilter.desk.door import Door, StaffDoor
 from smsfilter.desk.entrance import Entrance
 from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office, check
@@ -35,6 +35,7 @@ from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.seal import SealError
 from smsfilter.store.writer import Transaction
+from smsfilter.tls import FileError
 
 TICK_S: Final = 1.0
 CHECKPOINT_S: Final = 60.0
@@ -89,6 +90,7 @@ class Service:
         self._make_rooms = (DeskRoom, *rooms)
         self._notify = notify
         self._rooms: list[Room] = []
+        self._doors: list[StaffDoor] = []
         self._stack = contextlib.AsyncExitStack()
         self._beat = time.monotonic()
         self._projection: Projection | None = None
@@ -111,6 +113,7 @@ class Service:
             Unreachable,
             IndexTaken,
             SealError,
+            FileError,
             OSError,
         ) as error:
             raise StartError(str(error)) from error
@@ -124,12 +127,14 @@ class Service:
         return self._beat
 
     async def reload(self) -> None:
-        """SIGHUP: the texts of the replies anew; all else is taken over by a restart only."""
+        """SIGHUP: texts of replies and certificates anew; all else only by a restart."""
         self._notify.reloading()
         try:
             for room in self._rooms:
                 await asyncio.to_thread(room.reload)
-        except ConfigError as error:
+            for door in self._doors:
+                await asyncio.to_thread(door.renew)
+        except (ConfigError, FileError) as error:
             log.get().error("config_rejected", errors=str(error).splitlines())
         else:
             log.get().info("config_reloaded", program="desk")
@@ -163,9 +168,13 @@ class Service:
 
     def _listen(self, desk: DeskConfig, office: Office, entrance: Entrance) -> None:
         routes = [route for room in self._rooms for route in room.routes]
-        door = Door(app(routes, entrance, office), office.config.state_dir)
-        door.open()
-        self._stack.push_async_callback(door.close)
+        served = app(routes, entrance, office)
+        door = Door(served, office.config.state_dir)
+        self._doors += [StaffDoor(served, listen) for listen in desk.listen]
+        every: tuple[Door | StaffDoor, ...] = (door, *self._doors)
+        for each in every:
+            each.open()
+            self._stack.push_async_callback(each.close)
         where = None
         if desk.admin is not None:
             admin = Admin(desk.admin, self.metrics.render, self._readiness, self._liveness)
@@ -176,7 +185,8 @@ class Service:
                 raise OSError(error.errno, why) from None
             self._stack.callback(admin.stop)
             where = f"{desk.admin.host}:{admin.port}"
-        log.get().info("listening", listen=[str(door.path)], admin=where)
+        doors = [str(door.path), *(each.address for each in self._doors)]
+        log.get().info("listening", listen=doors, admin=where)
 
     async def _close_ledger(self, office: Office) -> None:
         """Sign the end of the ledger, then stop writing."""

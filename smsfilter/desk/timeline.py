@@ -13,13 +13,17 @@ SHOWN_MOST: Final = 500
 
 
 def timeline(
-    connection: Connection, customer: str, objects: Iterable[str], case: int | None = None
+    connection: Connection,
+    customer: str,
+    objects: Iterable[str],
+    case: int | None = None,
+    most: int = SHOWN_MOST,
 ) -> list[dict[str, Any]]:
     """Return the acts of a case, and those on `objects` of this customer, the oldest first."""
     wanted = and_(ledger.c.customer_id == customer, ledger.c.object.in_(list(objects)))
     if case is not None:
         wanted = or_(wanted, ledger.c.case_id == str(case))
-    query = select(ledger.c.body).where(wanted).order_by(ledger.c.seq.desc()).limit(SHOWN_MOST)
+    query = select(ledger.c.body).where(wanted).order_by(ledger.c.seq.desc()).limit(most)
     entries = [parse(body) for body in connection.scalars(query)]
     return [
         {

@@ -56,6 +56,8 @@ class Right(StrEnum):
     READ_LEDGER = "read the ledger"
     EXPORT_LEDGER = "export the ledger"
     BACK_UP = "back up"
+    GIVE_CODES = "give out codes on the machine"
+    """What a login alone cannot do: a half of a code that its maker does not get."""
 
 
 _C, _S, _H = Role.CLERK, Role.SUPERVISOR, Role.HEADQUARTERS
@@ -88,6 +90,7 @@ ROLES: Final[dict[Right, tuple[str, ...]]] = {
     Right.READ_LEDGER: (Role.AUDITOR, _H),
     Right.EXPORT_LEDGER: (Role.AUDITOR, _H, OPERATOR),
     Right.BACK_UP: (Role.ENGINEER, OPERATOR),
+    Right.GIVE_CODES: (OPERATOR,),
 }
 """The roles that have a right; the first one that a person has is the one that is entered."""
 

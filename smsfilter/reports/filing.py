@@ -85,18 +85,18 @@ class Filing:
         self._vault = vault
         self._country_code = country_code
         self.rows = ReportRows(vault, country_code)
-        self._answers = Answers(vault, replies)
-        self.answer = self._answers.give
+        self.answers = Answers(vault, replies)
+        self.answer = self.answers.give
         self.fingerprint = self.rows.fingerprint
 
     @property
     def replies(self) -> Replies:
         """The texts of the answers; those that are not written yet follow a change."""
-        return self._answers.replies
+        return self.answers.replies
 
     @replies.setter
     def replies(self, replies: Replies) -> None:
-        self._answers.replies = replies
+        self.answers.replies = replies
 
     def file(self, transaction: Transaction, heard: Heard, decided: Decided) -> Filed:
         """Take a report in, or find it as one that was taken in before."""

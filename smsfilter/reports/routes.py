@@ -12,7 +12,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Row
 from starlette.routing import Route
 
-from smsfilter.desk.api import Asked, route
+from smsfilter.desk.api import PAGE, Asked, route
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
@@ -46,11 +46,27 @@ def routes(office: Office, filing: Filing, intake: Intake) -> Sequence[Route]:
     """Return the paths of reports."""
     desk = _Reports(office, filing, intake)
     return (
-        route("/reports", desk.listed, right=Right.SEE_REPORTS),
-        route("/reports", desk.add, "POST", right=Right.ADD_REPORTS),
-        route("/reports/import", desk.import_, "POST", right=Right.IMPORT_REPORTS),
-        route("/reports/{id}", desk.show, right=Right.SEE_REPORTS),
-        route("/reports/{id}/resolve", desk.resolve, "POST", right=Right.RESOLVE_REPORTS),
+        route(
+            "/reports",
+            desk.listed,
+            right=Right.SEE_REPORTS,
+            query=PAGE | {"state": "only these, such as to_decide", "since": "from a time on, µs"},
+        ),
+        route("/reports", desk.add, "POST", right=Right.ADD_REPORTS, body=Entry),
+        route("/reports/import", desk.import_, "POST", right=Right.IMPORT_REPORTS, body=_Rows),
+        route(
+            "/reports/{id}",
+            desk.show,
+            right=Right.SEE_REPORTS,
+            query={"purpose": "what the text is needed for: shows it, and stands in the ledger"},
+        ),
+        route(
+            "/reports/{id}/resolve",
+            desk.resolve,
+            "POST",
+            right=Right.RESOLVE_REPORTS,
+            body=_Resolve,
+        ),
     )
 
 
@@ -65,6 +81,7 @@ class _Reports:
     # --- looking
 
     async def listed(self, asked: Asked) -> Any:
+        """List reports, the newest first, with masked numbers."""
         before, limit = asked.before()
         state, since = asked.query.get("state"), asked.query.get("since")
         if state is not None and state not in showing.STATES:
@@ -89,24 +106,27 @@ class _Reports:
         return {"items": found, "next": str(found[-1]["id"]) if len(found) == limit else None}
 
     async def show(self, asked: Asked) -> Any:
+        """Show a report, its blocks, SMS and timeline."""
         wanted, purpose = asked.id(), asked.query.get("purpose")
         if purpose is not None and not 0 < len(purpose.strip()) <= PURPOSE_MOST:
             raise invalid(f"purpose says in 1 to {PURPOSE_MOST} characters what the text is for")
 
-        def work(transaction: Transaction) -> dict[str, Any] | None:
-            row = showing.find(transaction.connection, wanted)
-            if row is None:
-                return None
+        def look(connection: Connection) -> tuple[Row[Any], dict[str, Any]] | None:
+            row = showing.find(connection, wanted)
+            return row and (row, showing.whole(connection, self._office.vault, row))
+
+        found = await reading(self._office.records, look)
+        if found is None:
+            raise not_found(f"report {wanted}")
+        row, shown = found
+
+        def enter(transaction: Transaction) -> dict[str, str]:
             transaction.enter(
                 "report shown", asked.by, object=f"report:{row.id}", customer_id=row.customer
             )
-            said = showing.whole(transaction.connection, self._office.vault, row)
-            return said if purpose is None else said | self._texts(transaction, row, asked, purpose)
+            return {} if purpose is None else self._texts(transaction, row, asked, purpose)
 
-        shown = await self._office.writer.write(work)
-        if shown is None:
-            raise not_found(f"report {wanted}")
-        return shown
+        return shown | await self._office.writer.write(enter)
 
     def _texts(
         self, transaction: Transaction, row: Row[Any], asked: Asked, purpose: str
@@ -131,6 +151,7 @@ class _Reports:
     # --- changing
 
     async def add(self, asked: Asked) -> Any:
+        """Enter a report for a customer; the same one again is a copy."""
         try:
             heard = entered.heard(asked.body(Entry), "phone", asked.by, self._country_code)
         except ValueError as error:
@@ -147,6 +168,7 @@ class _Reports:
         return said | _force(why)
 
     async def import_(self, asked: Asked) -> Any:
+        """Enter the rows of a file; those taken in before are known again."""
         wanted: _Rows = asked.body(_Rows)
         rows = self._heard(wanted.rows, asked)
         taken = await self._import.run(rows, asked.by, rehearse=wanted.dry_run)
@@ -171,9 +193,10 @@ class _Reports:
         return found
 
     async def resolve(self, asked: Asked) -> Any:
+        """Decide whom a report is about."""
         wanted, company = asked.id(), asked.body(_Resolve).company
         try:
-            done = await self._office.writer.write(
+            done = await asked.write(
                 lambda into: resolve(self._filing, into, wanted, company, asked.by)
             )
         except (NotOpen, CompanyError) as error:

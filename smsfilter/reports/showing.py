@@ -1,7 +1,7 @@
 """Reports as they may be shown: with masked numbers, their blocks, SMS and what the ledger says."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
@@ -50,6 +50,12 @@ def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list
     people = {each.reported_customer for each in found if each.reported_customer is not None}
     masked = vault.masked(connection, {*(each.customer for each in found), *people})
     return [_told(each, masked) for each in found]
+
+
+def of_case(connection: Connection, case: int, most: int) -> Sequence[Row[Any]]:
+    """Return the reports of a case and the orders about them, the oldest first."""
+    query = _with_case().where(report.c.case_id == case).order_by(report.c.id).limit(most)
+    return connection.execute(query).all()
 
 
 def find(connection: Connection, report_id: int) -> Row[Any] | None:

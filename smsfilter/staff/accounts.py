@@ -90,6 +90,8 @@ def checked(given: NewStaff, branches: Branches, country_code: str) -> NewStaff:
     """Return `given` with its phone as E.164 digits. Raises AccountError, Problem."""
     if given.branch not in branches.by_id:
         raise AccountError(f"there is no branch {given.branch}: see desk.branches")
+    if masked_in(given.person, country_code) != given.person:
+        raise AccountError("person is the operator's own number for them, and not a telephone's")
     _check_roles(given.roles, given.branch)
     if given.phone is None:
         return given
@@ -172,7 +174,7 @@ def add(
             name=given.name,
             branch=given.branch,
             roles=_written(given.roles),
-            phone_enc=_sealed(vault, given),
+            phone_enc=sealed(vault, given),
             state=INVITED,
             code_hash=code.hash,
             code_until=transaction.now + VALID_US,
@@ -183,12 +185,19 @@ def add(
         )
     )
     detail = {
-        "person": masked_in(given.person, "86"),
+        "person": given.person,
         "branch": given.branch,
         "roles": _written(given.roles),
         "added_by": added_by,
     } | ({} if approved_by is None else {"approved_by": approved_by})
     _enter(transaction, action, by, given.id, detail)
+
+
+def sealed(vault: Vault, given: NewStaff) -> bytes | None:
+    """Seal the number of a person, as it stands in their row."""
+    if given.phone is None:
+        return None
+    return vault.close(given.phone.encode(), "staff", "phone_enc", given.id)
 
 
 def set_roles(
@@ -316,12 +325,6 @@ def _check_roles(roles: Collection[Role], branch: str) -> None:
 
 def _written(roles: Collection[Role]) -> str:
     return " ".join(sorted({str(each) for each in roles}))
-
-
-def _sealed(vault: Vault, given: NewStaff) -> bytes | None:
-    if given.phone is None:
-        return None
-    return vault.close(given.phone.encode(), "staff", "phone_enc", given.id)
 
 
 def _existing(transaction: Transaction, id: str) -> Person:

@@ -232,3 +232,14 @@ def test_an_index_that_is_away_undoes_nothing(desk, type_in):
     assert status == 0
     assert "on record, and not in force yet: connection refused" in err
     assert desk.acts() == [("registry imported", "")]
+
+
+def test_changes_as_json(desk, type_in):
+    assert type_in("import", str(desk.registry))[0] == 0
+    for words in (("add", "neu", "--account", "n1"), ("extend", "neu", "--header", "NEU")):
+        status, out, _ = type_in(*words, "--json")
+        assert (status, json.loads(out)["in_force"]) == (0, True)
+    status, out, _ = type_in("export", "--json")
+    assert "neu" in json.loads(out)["companies"]
+    status, out, _ = type_in("merge", "neu", "acme", "--json")
+    assert json.loads(out)["items"] == 2

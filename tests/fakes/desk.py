@@ -38,6 +38,7 @@ def section(smsc_port: int) -> dict[str, Any]:
                 "address": SHORT_CODE,
             },
             "replies": str(ROOT / "config" / "replies.yaml"),
+            "listen": "127.0.0.1:0",
             "admin": "127.0.0.1:0",
         }
     }

@@ -5,7 +5,7 @@ Who asks is a person with every role, unless a test names another one.
 """
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 import redis
 import yaml
 from sqlalchemy import select
+from starlette.routing import Route
 
 from smsfilter.cases.room import CaseRoom
 from smsfilter.config import Config, Loaded, load
@@ -149,9 +150,15 @@ class OpenDesk:
     """What a test sees of it."""
 
     def __init__(
-        self, at: At, office: Office, server: RedisServer, who: str | None = people.DEFAULT
+        self,
+        at: At,
+        office: Office,
+        server: RedisServer,
+        routes: Sequence[Route] = (),
+        who: str | None = people.DEFAULT,
     ) -> None:
         self.at = at
+        self.routes = routes
         self.office = office
         self.server = server
         self.who = who
@@ -166,7 +173,7 @@ class OpenDesk:
     def as_(self, who: str | None) -> "OpenDesk":
         """The same desk, asked by somebody else who was hired."""
         if who not in self._others:
-            self._others[who] = OpenDesk(self.at, self.office, self.server, who)
+            self._others[who] = OpenDesk(self.at, self.office, self.server, self.routes, who)
         return self._others[who]
 
     async def hire(
@@ -259,7 +266,7 @@ async def open_desk(
         )
         routes = [route for room in rooms for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
-        desk = OpenDesk(at, office, server)
+        desk = OpenDesk(at, office, server, routes)
         stack.push_async_callback(desk.close)
         for who in (people.DEFAULT, people.OTHER):
             await desk.hire(who)

@@ -46,7 +46,7 @@ def running(run: Callable[[argparse.Namespace], int], monkeypatch: pytest.Monkey
     """Make `smsfilter` a command that only calls `run`."""
     parser = argparse.ArgumentParser()
     parser.set_defaults(run=run)
-    monkeypatch.setattr(command, "_parser", lambda: parser)
+    monkeypatch.setattr(command, "parser", lambda: parser)
 
 
 def test_version() -> None:

@@ -136,6 +136,7 @@ class Site:
                     "timeouts": {"drain": "1s"},
                 },
                 "replies": "replies.yaml",
+                "listen": f"{HOST}:0",
                 "admin": None,
             },
         }

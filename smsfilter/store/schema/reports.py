@@ -59,6 +59,8 @@ case_file = Table(
     open_cases("branch", "due_at"),
     open_cases("owner", "due_at"),
     Index("case_file_branch_id_ix", "branch", "id"),
+    Index("case_file_branch_state_id_ix", "branch", "state", "id"),
+    Index("case_file_branch_target_id_ix", "branch", "target", "id"),
     Index(
         "case_file_replied_ix",
         "replied_at",

@@ -141,6 +141,8 @@ def _case_files() -> None:
         )
     for name in ("branch", "state", "target"):
         op.create_index(f"case_file_{name}_id_ix", "case_file", [name, "id"])
+    for name in ("state", "target"):
+        op.create_index(f"case_file_branch_{name}_id_ix", "case_file", ["branch", name, "id"])
     is_replied = sa.text("state = 'replied'")
     op.create_index(
         "case_file_replied_ix",
