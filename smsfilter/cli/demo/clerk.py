@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from smsfilter.cli import loginfile
 from smsfilter.cli.client import Client, DeskError
 
 LOOK_AGAIN_S: Final = 0.2
@@ -42,7 +43,8 @@ def answer(desk: Client) -> dict[str, Any] | None:
 
 def main() -> int:
     """Answer cases until ended; 1 where the desk refuses something."""
-    desk = Client(Path(sys.argv[1]), "smsfilter demo")
+    login = loginfile.read()
+    desk = Client(Path(sys.argv[1]), "smsfilter demo", None if login is None else login.token)
     try:
         while True:
             done = answer(desk)

@@ -17,13 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
+from smsfilter.cli import loginfile
 from smsfilter.store.embedded import UNTIL_PARENT_ENDS
 
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 3.0
 
-LOGIN: Final = "SMSFILTER_LOGIN"
-"""Names the login file of a command."""
 _OURS: Final = re.compile("SMSFILTER__|NOTIFY_SOCKET|WATCHDOG_")  # meant for another smsfilter
 
 Event = dict[str, Any]
@@ -146,14 +145,14 @@ class Program:
 async def _spawn(
     words: tuple[str, ...], stderr: int, login: Path | None
 ) -> asyncio.subprocess.Process:
-    """Start a module of Python; without a `login` nobody has logged in, whoever runs the demo."""
+    """Start a module of Python, as whoever has logged in with the file `login`."""
     program = [sys.executable, "-m", *words]
     env = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
     if sys.platform == "linux":
         program[:0] = [sys.executable, "-ISc", UNTIL_PARENT_ENDS, str(os.getpid())]
     return await asyncio.create_subprocess_exec(
         *program,
-        env=env | {LOGIN: str(login or os.devnull)},
+        env=env if login is None else env | {loginfile.ENV: str(login)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
