@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from smsfilter import log, tasks
-from smsfilter.cases import branching, clerk_routes, routes
+from smsfilter.cases import branching, clerk_routes, opening, routes
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
@@ -39,6 +39,7 @@ class CaseRoom:
         self.routes: Sequence[Route] = (
             *clerk_routes.routes(office, projection.follow, filing, evidence),
             *routes.routes(office, evidence, lambda: filing.answers),
+            *opening.routes(office),
         )
         self.collectors: Sequence[Collector] = ()
         self._tasks: list[asyncio.Task[None]] = []
