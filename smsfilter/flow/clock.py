@@ -5,7 +5,7 @@ nothing of how long anybody has waited: warnings are held for an hour, or until 
 What blocks never asks it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -40,13 +40,13 @@ class Limits:
     warn_us: int
     reply_us: int
 
-    def due(self, due_at: int, now: int, *, owned: bool) -> Sequence[Warned]:
-        """Return what is to be warned of for an open case that is due at `due_at`."""
-        waited = now - (due_at - self.reply_us)
-        found = [] if owned or waited < self.assign_us else [Warned.UNASSIGNED]
-        if waited >= self.reply_us:
-            return [*found, Warned.BREACH]
-        return [*found, Warned.DUE_SOON] if waited >= self.warn_us else found
+    def due(self, kind: Warned, now: int) -> tuple[int, int]:
+        """Return what is to be warned of: open cases whose `due_at` is in (after, until]."""
+        if kind is Warned.UNASSIGNED:
+            return 0, now + self.reply_us - self.assign_us
+        if kind is Warned.DUE_SOON:
+            return now, now + self.reply_us - self.warn_us
+        return 0, now
 
 
 class Clocks:

@@ -129,11 +129,7 @@ def uncovered(
     spans: Sequence[Span], people: Collection[Person], wanted: Iterable[str], start: int, end: int
 ) -> Iterator[tuple[str, int, int]]:
     """Give the hours (branch, from, to) in which no clerk or supervisor of a branch is on duty."""
-    edges = {start, end}
-    for span in spans:
-        edges |= {at for at in (span.from_at, span.to_at) if start < at < end}
-    moments = sorted(edges)
-    on = [(at, Duty(spans, at).on) for at in moments[:-1]]
+    on = list(_watches(spans, start, end))
     for branch in wanted:
         own = {
             each.id
@@ -152,10 +148,25 @@ def uncovered(
             yield branch, since, end
 
 
+def _watches(spans: Sequence[Span], start: int, end: int) -> Iterator[tuple[int, frozenset[str]]]:
+    """Give each moment at which it may change who is on duty, and who is from then on."""
+    edges = {start}
+    for span in spans:
+        edges |= {at for at in (span.from_at, span.to_at) if start < at < end}
+    coming = sorted(spans, key=lambda span: span.from_at, reverse=True)
+    running: list[Span] = []
+    for at in sorted(edges):
+        running = [span for span in running if span.to_at > at]
+        while coming and coming[-1].from_at <= at:
+            running.append(coming.pop())
+        yield at, Duty(running, at).on
+
+
 def weekly(
     staff: str,
     days: Collection[int],
     hours: tuple[time, time],
+    *,
     first: date,
     last: date,
     zone: ZoneInfo,
