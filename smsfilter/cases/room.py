@@ -10,16 +10,12 @@ from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from smsfilter import log, tasks
-<<<<<<< HEAD
 from smsfilter.cases import branching, clerk_routes, opening, routes
-=======
-from smsfilter.cases import branching, clerk_routes, routes
 from smsfilter.cases.assigning import Assigning
 from smsfilter.cases.escalating import Escalating
 from smsfilter.cases.figures import CaseMetrics, Figures, figures
 from smsfilter.cases.warning import Warnings
 from smsfilter.cases.webhook import Webhook
->>>>>>> d-lead
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
