@@ -6,8 +6,9 @@ or ends a block.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from pydantic import Field
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +22,9 @@ from smsfilter.reports.answers import Answers
 from smsfilter.store.schema import case_file, decision, report, staff
 from smsfilter.store.writer import Entered, Transaction
 
+WORDS_MOST: Final = 500
+Words = Annotated[str, Field(min_length=1, max_length=WORDS_MOST, pattern=r"\S")]
+"""What somebody says in their own words, as a body has it."""
 _PERSON: Final = "staff:"
 """Before the id of a person, in the ledger and in `decision.by`."""
 _NOBODY_KNOWN: Final = ("to_decide", "unmatched")
