@@ -19,7 +19,7 @@ WITHIN_US: Final = 7 * DAY_US
 LOOKED_AT_MOST: Final = 1_000
 """Reports of one text that are looked at, the newest: more say no more, and cost time."""
 SHOWN_MOST: Final = 10
-_CANDIDATES: Final = 30
+_CANDIDATES: Final = 15
 """Texts that are counted in full, the most reported ones of the last day."""
 
 
@@ -47,7 +47,8 @@ class Campaign:
 
 def of_text(connection: Connection, text: str, until: int) -> Campaign | None:
     """Return what was reported of a text in the seven days up to `until` (µs); None for nothing."""
-    rows = connection.execute(_of_text(text, until - WITHIN_US, until)).all()
+    found = same_text(connection, text, until)
+    rows = [row for row in found if row.received_at > until - WITHIN_US]
     if not rows:
         return None
     newest = {row.customer: row.id for row in reversed(rows)}
@@ -77,10 +78,11 @@ def lately(
 
 def same_text(connection: Connection, text: str, until: int) -> Sequence[Row[Any]]:
     """Return reports of a text with their cases, whenever they came, the newest first."""
-    return connection.execute(_of_text(text, 0, until)).all()
+    return connection.execute(_of_text(text, until)).all()
 
 
-def _of_text(text: str, since: int, until: int) -> Select[Any]:
+def _of_text(text: str, until: int) -> Select[Any]:
+    """The newest reports of a text; read backwards, so that no more than these are looked at."""
     return (
         select(
             report.c.id,
@@ -96,7 +98,6 @@ def _of_text(text: str, since: int, until: int) -> Select[Any]:
         .outerjoin(case_file, case_file.c.id == report.c.case_id)
         .where(
             report.c.text_fold == text,
-            report.c.received_at > since,
             report.c.received_at <= until,
             report.c.counted,
             report.c.state.not_in(ORDERS),
@@ -107,11 +108,12 @@ def _of_text(text: str, since: int, until: int) -> Select[Any]:
 
 
 def _lately(since: int, branches: Iterable[str] | None) -> Select[Any]:
-    customers = func.count(report.c.customer.distinct())
     query = select(report.c.text_fold).where(
         report.c.received_at > since, report.c.text_fold.is_not(None), report.c.counted
     )
     if branches is not None:
         query = query.join(case_file, case_file.c.id == report.c.case_id)
         query = query.where(case_file.c.branch.in_(list(branches)))
-    return query.group_by(report.c.text_fold).order_by(customers.desc()).limit(_CANDIDATES)
+    often = func.count()
+    query = query.group_by(report.c.text_fold).having(often > 1)
+    return query.order_by(often.desc(), report.c.text_fold).limit(_CANDIDATES)

@@ -1,7 +1,8 @@
 """What a clerk looks at first and decides most, over the API: the next case, the day, groups.
 
 A group is decided in portions: each call does the next cases behind `after` and says where it has
-come to, so that one of ten thousand reports keeps nobody waiting and may be broken off.
+come to, so that one of ten thousand reports keeps nobody waiting and may be broken off. What is
+done is not done again, so these calls need no idempotency key.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from smsfilter.cases.groups import Source
 from smsfilter.cases.next import Next, canned
 from smsfilter.cases.today import Today
 from smsfilter.cases.work import CaseError, Worker
-from smsfilter.desk.api import Asked, route
+from smsfilter.desk.api import PAGE, Asked, route
 from smsfilter.desk.blocking import active
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.evidence import Evidence
@@ -38,6 +39,7 @@ from smsfilter.store.writer import Transaction
 
 PORTION: Final = 50
 """Cases of one call: what comes by SMS meanwhile waits for no more than so many."""
+_LIMIT: Final = {"limit": PAGE["limit"]}
 
 
 class _Group(Model):
@@ -70,15 +72,16 @@ def routes(office: Office, follow: Follow, filing: Filing, evidence: Evidence) -
         Today(office),
     )
     return (
-        route("/cases/next", looks.next, right=Right.WORK_ON_CASES),
-        route("/today", day.today, right=Right.SEE_CASES),
-        route("/groups", grouped.listed, right=Right.SEE_REPORTS),
+        route("/cases/next", looks.next, right=Right.WORK_ON_CASES, query={}),
+        route("/today", day.today, right=Right.SEE_CASES, query={}),
+        route("/groups", grouped.listed, right=Right.SEE_REPORTS, query=_LIMIT),
         route(
             "/groups/resolve",
             grouped.resolve,
             "POST",
             right=Right.RESOLVE_REPORTS,
             body=GroupCompany,
+            keyed=False,
         ),
         route(
             "/groups/decide",
@@ -86,6 +89,7 @@ def routes(office: Office, follow: Follow, filing: Filing, evidence: Evidence) -
             "POST",
             right=Right.WORK_ON_CASES,
             body=GroupOutcome,
+            keyed=False,
         ),
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.blocks import SOURCE
@@ -52,9 +52,12 @@ class Worker:
     """They may assign cases, and so answer in the owner's place."""
 
 
+_FIND: Final = select(case_file).where(case_file.c.id == bindparam("case"))
+
+
 def find(connection: Connection, case: int, branches: frozenset[str] | None) -> Row[Any]:
     """Return a case that is seen from `branches` (None: all). Raises NoCase."""
-    row = connection.execute(select(case_file).where(case_file.c.id == case)).one_or_none()
+    row = connection.execute(_FIND, {"case": case}).one_or_none()
     if row is None or (branches is not None and row.branch not in branches):
         raise NoCase(f"case {case}")
     return row

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, u
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.company import survivor
+from smsfilter.desk.silence import silence
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import Event, State, after
-from smsfilter.reports import results
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.schema import customer as customer_table
@@ -79,7 +79,7 @@ def point(transaction: Transaction, case: int, about: Sequence[str]) -> None:
 def close(transaction: Transaction, case: int, event: Event) -> None:
     """A case ends without an answer of its own. Raises NotAllowed."""
     connection = transaction.connection
-    results.silence(transaction, case)
+    silence(transaction, case)
     state = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
     connection.execute(
         update(case_file)
@@ -110,7 +110,7 @@ def appealed(transaction: Transaction, case: int) -> None:
 def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
     """Open a case once more. Raises IntegrityError where a newer one of the same pair is open."""
     now = transaction.now
-    results.silence(transaction, row.id)
+    silence(transaction, row.id)
     transaction.connection.execute(
         update(case_file)
         .where(case_file.c.id == row.id)
@@ -141,23 +141,25 @@ def target_of(transaction: Transaction, case: int | None) -> str | None:
     return None if case is None else target(transaction.connection, case)
 
 
+_TARGET: Final = (
+    select(case_file.c.target, block.c.target.label("blocked"))
+    .outerjoin(
+        block,
+        and_(
+            block.c.customer == case_file.c.customer,
+            block.c.case_id == case_file.c.id,
+            block.c.ended_at.is_(None),
+        ),
+    )
+    .where(case_file.c.id == bindparam("case"))
+    .order_by(block.c.target != case_file.c.target, block.c.id)
+    .limit(1)
+)
+
+
 def target(connection: Connection, case: int) -> str | None:
     """Return whom a case is about by now: its blocks may have become another's since."""
-    query = (
-        select(case_file.c.target, block.c.target.label("blocked"))
-        .outerjoin(
-            block,
-            and_(
-                block.c.customer == case_file.c.customer,
-                block.c.case_id == case_file.c.id,
-                block.c.ended_at.is_(None),
-            ),
-        )
-        .where(case_file.c.id == case)
-        .order_by(block.c.target != case_file.c.target, block.c.id)
-        .limit(1)
-    )
-    found = connection.execute(query).one_or_none()
+    found = connection.execute(_TARGET, {"case": case}).one_or_none()
     if found is None or found.target is None:
         return None
     by_now: str = found.blocked or survivor(connection, found.target)

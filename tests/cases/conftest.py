@@ -20,10 +20,9 @@ async def clerks(
     tmp_path: Path,
     redis_server: RedisServer,
     redis_client: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Clerks]:
     """A desk with people at it."""
     from tests.fakes.clerks import desk_of_clerks  # noqa: PLC0415
 
-    async with desk_of_clerks(tmp_path / "desk", records_urls, redis_server, monkeypatch) as desk:
+    async with desk_of_clerks(tmp_path / "desk", records_urls, redis_server) as desk:
         yield desk
