@@ -41,11 +41,14 @@ def take(
     customer: str,
     about: Sequence[str],
     own: int | None = None,
+    *,
+    within_us: int = ANSWER_WITHIN_US,
 ) -> tuple[int, bool]:
     """Return the case for a report, and whether it was open before for the same sender.
 
     `about` is whom the report names, what is to be blocked first; `own` a case that it has already
-    while nobody was known: that one is taken, or merged into the one that is open.
+    while nobody was known: that one is taken, or merged into the one that is open. A new one is to
+    be answered `within_us`.
     """
     known = _open(transaction, customer, about)
     if known is not None and known != own:
@@ -62,7 +65,7 @@ def take(
         "branch": transaction.connection.scalar(_BRANCH, {"of": customer}) or HEADQUARTERS,
         "opened_at": transaction.now,
         "since": transaction.now,
-        "due_at": transaction.now + ANSWER_WITHIN_US,
+        "due_at": transaction.now + within_us,
         "changed_seq": 0,
     }
     new: int = transaction.connection.execute(_NEW, opened).scalar_one()
