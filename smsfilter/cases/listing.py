@@ -15,6 +15,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    bindparam,
     func,
     literal,
     select,
@@ -159,11 +160,13 @@ def _told(row: Row[Any], masked: dict[str, str], numbers: dict[int, int]) -> dic
     }
 
 
+_NUMBERS: Final = (
+    select(report.c.case_id, func.min(report.c.id))
+    .where(report.c.case_id.in_(bindparam("cases", expanding=True)), report.c.state.not_in(ORDERS))
+    .group_by(report.c.case_id)
+)
+
+
 def _numbers(connection: Connection, cases: list[int]) -> dict[int, int]:
     """The first report of each case: its number is the one that the customer knows."""
-    query = (
-        select(report.c.case_id, func.min(report.c.id))
-        .where(report.c.case_id.in_(cases), report.c.state.not_in(ORDERS))
-        .group_by(report.c.case_id)
-    )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(_NUMBERS, {"cases": cases})}

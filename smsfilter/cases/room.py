@@ -1,21 +1,29 @@
 """Cases in the desk: who works on them, what is due, and what a clerk is told of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from smsfilter import log, tasks
-from smsfilter.cases import branching, clerk_routes, routes
+from smsfilter.cases import branching, clerk_routes, opening, routes
+from smsfilter.cases.assigning import Assigning
+from smsfilter.cases.escalating import Escalating
+from smsfilter.cases.figures import CaseMetrics, Figures, figures
+from smsfilter.cases.warning import Warnings
+from smsfilter.cases.webhook import Webhook
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
 from smsfilter.reports.filing import Filing
 from smsfilter.reports.replies import load_replies
 from smsfilter.reports.results import close_unreceipted
+from smsfilter.staff.roster import Rosters
+from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.seal import SealError
 
@@ -23,6 +31,9 @@ CLOSE_S: Final = 60.0
 CLOSE_MOST: Final = 200
 """Cases that are closed in one transaction: others wait for no more."""
 RETRY_S: Final = 5.0
+ASSIGN_S: Final = 1.0
+ESCALATE_S: Final = 2.0
+COUNT_S: Final = 10.0
 
 
 class CaseRoom:
@@ -33,24 +44,48 @@ class CaseRoom:
         assert desk is not None  # noqa: S101 - the desk does not start without it
         self._office = office
         self._filing = filing = Filing(
-            office.vault, load_replies(desk.replies), office.policy.country_code
+            office.vault,
+            load_replies(desk.replies),
+            office.policy.country_code,
+            desk.deadlines.reply // timedelta(microseconds=1),
         )
         evidence = Evidence(office)
         self.routes: Sequence[Route] = (
             *clerk_routes.routes(office, projection.follow, filing, evidence),
             *routes.routes(office, evidence, lambda: filing.answers),
+            *opening.routes(office),
         )
-        self.collectors: Sequence[Collector] = ()
+        rosters = Rosters(office)
+        self._assigning = Assigning(office, rosters)
+        self._warnings = Warnings(office.vault, filing.replies, hooked=desk.webhook is not None)
+        self._escalating = Escalating(office, rosters, self._warnings)
+        self._webhook = None if desk.webhook is None else Webhook(office, desk.webhook)
+        self._figures = Figures()
+        self.collectors: Sequence[Collector] = (
+            CaseMetrics(lambda: self._figures, self._escalating),
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to look after cases by itself."""
-        for work in (self._keep(self._close, CLOSE_S), self._sort()):
-            self._tasks.append(asyncio.create_task(work))
+        works: list[Coroutine[Any, Any, None]] = [
+            self._keep(self._close, CLOSE_S),
+            self._keep(self._assigning.look, ASSIGN_S),
+            self._keep(self._escalating.look, ESCALATE_S),
+            self._keep(self._count, COUNT_S),
+            self._sort(),
+        ]
+        if self._webhook is not None:
+            works.append(self._webhook.run())
+        self._tasks = [asyncio.create_task(work) for work in works]
 
     async def stop(self) -> None:
         """End what runs."""
         await tasks.ended(self._tasks)
+
+    async def _count(self) -> None:
+        """Count the open cases, for whoever reads the metrics."""
+        self._figures = await reading(self._office.records, figures)
 
     async def _close(self) -> None:
         """Close cases whose receipt has never come."""
@@ -89,4 +124,4 @@ class CaseRoom:
         """Take over the texts of the replies. Raises ConfigError: the old ones stay."""
         desk = self._office.config.desk
         assert desk is not None  # noqa: S101 - the desk does not start without it
-        self._filing.replies = load_replies(desk.replies)
+        self._filing.replies = self._warnings.replies = load_replies(desk.replies)

@@ -6,37 +6,32 @@ a purpose only, which comes in a body and stands in that row, without any number
 """
 
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 from starlette.routing import Route
 
 from smsfilter.cases import listing, timeline, work
 from smsfilter.cases.listing import Wanted
-from smsfilter.cases.work import CaseError, NoCase, Worker
+from smsfilter.cases.work import WORDS_MOST, CaseError, NoCase, Words, Worker
 from smsfilter.desk.api import PAGE, Asked, route
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.company import survivor
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
-from smsfilter.desk.problems import Problem, invalid, not_found, refused
+from smsfilter.desk.problems import invalid, not_found, refused
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import OPEN, NotAllowed, Outcome, State
 from smsfilter.flow.rights import Right
 from smsfilter.peopleconfig import StaffId
-from smsfilter.reports import entered, ids, showing
 from smsfilter.reports.answers import Answers
-from smsfilter.reports.cases import ORDERS
 from smsfilter.reports.replies import excess, size
 from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
-from smsfilter.store.schema import case_file, customer
 from smsfilter.store.writer import Transaction
 
-WORDS_MOST: Final = 500
 _LIST: Final = {
     **PAGE,
     "mine": "1: those of whoever asks",
@@ -48,8 +43,6 @@ _LIST: Final = {
     "company": "those about this company, open or not, the newest first",
     "all": "1: open or not, the newest first; without it only open ones, the most urgent first",
 }
-
-Words = Annotated[str, Field(min_length=1, max_length=WORDS_MOST, pattern=r"\S")]
 
 
 class Assignment(Model):
@@ -89,18 +82,6 @@ class Reason(Model):
     reason: Words
 
 
-class Purpose(Model):
-    """What something is opened for."""
-
-    purpose: Words
-
-
-class NumberPurpose(Purpose):
-    """What a customer's number is opened for, and in which case."""
-
-    case: Annotated[int, Field(ge=1, lt=1 << 63)] | None = None
-
-
 def routes(office: Office, evidence: Evidence, answers: Callable[[], Answers]) -> Sequence[Route]:
     """Return the paths of cases; `answers` gives what writes the replies as they are now."""
     desk = _Cases(office, evidence, answers)
@@ -108,20 +89,11 @@ def routes(office: Office, evidence: Evidence, answers: Callable[[], Answers]) -
     return (
         route("/cases", desk.listed, right=Right.SEE_CASES, query=_LIST),
         route("/cases/{id}", desk.show, right=Right.SEE_CASES, query={}),
-        route("/cases/{id}/texts", desk.texts, "POST", right=Right.OPEN_TEXTS, body=Purpose),
         route("/cases/{id}/take", desk.take, "POST", right=on),
         route("/cases/{id}/assign", desk.assign, "POST", right=lead, body=Assignment),
         route("/cases/{id}/decide", desk.decide, "POST", right=on, body=Decision),
         route("/cases/{id}/reply", desk.reply, "POST", right=on, body=Reply),
         route("/cases/{id}/reopen", desk.reopen, "POST", right=lead, body=Reason),
-        route(
-            "/customers/{id}/number",
-            desk.number,
-            "POST",
-            right=Right.OPEN_NUMBERS,
-            body=NumberPurpose,
-            keyed=False,
-        ),
     )
 
 
@@ -218,78 +190,18 @@ class _Cases:
             return row, timeline.whole(connection, self._office, self._evidence, row)
 
         row, said = await self._read(look)
-        await self._office.writer.write(lambda into: _look(into, "case shown", asked, row))
-        return said
 
-    async def texts(self, asked: Asked) -> Any:
-        """Open what the customer wrote in the reports of a case, for a purpose."""
-        case, branches = asked.id(), self._branches(asked, None)
-        purpose = self._masked(asked.body(Purpose).purpose)
-
-        def opened(transaction: Transaction) -> list[dict[str, Any]]:
-            row = work.find(transaction.connection, case, branches)
-            reports = showing.of_case(transaction.connection, row.id, timeline.SEEN_MOST)
-            _look(transaction, "case shown", asked, row)
-            return [
-                {"report": ids.spell(each.id), "id": each.id, "at": each.received_at}
-                | self._opened(transaction, each, asked, purpose)
-                for each in reports
-            ]
-
-        return {"id": case, "texts": await self._do(asked, opened)}
-
-    def _opened(
-        self, transaction: Transaction, row: Row[Any], asked: Asked, purpose: str
-    ) -> dict[str, str]:
-        def text(column: str) -> str:
-            return self._office.vault.show_text(
-                transaction,
-                getattr(row, column),
-                ("report", column, row.id),
-                asked.by,
-                customer_id=row.customer,
-                purpose=purpose,
-            )
-
-        said = {"text": text("text_enc")}
-        if row.channel != "sms" and row.state not in ORDERS:
-            said["note"] = entered.note(text("raw_enc").encode())
-        return said
-
-    async def number(self, asked: Asked) -> Any:
-        """Open a customer's number, for a purpose."""
-        wanted: NumberPurpose = asked.body(NumberPurpose)
-        of, branches = str(asked.path["id"]), self._branches(asked, None)
-        purpose = self._masked(wanted.purpose)
-
-        def opened(transaction: Transaction) -> str | None:
-            connection = transaction.connection
-            row = connection.execute(select(customer).where(customer.c.id == of)).one_or_none()
-            if row is None or (
-                branches is not None and (row.branch or HEADQUARTERS) not in branches
-            ):
-                raise not_found("such customer that you see")
-            if wanted.case is not None:
-                self._of_customer(connection, wanted.case, of)
+        def enter(transaction: Transaction) -> None:
             transaction.enter(
-                "number shown",
+                "case shown",
                 asked.by,
-                object=f"customer:{of}",
-                case_id=wanted.case,
-                customer_id=of,
-                detail={"purpose": purpose},
+                object=f"case:{row.id}",
+                case_id=row.id,
+                customer_id=row.customer,
             )
-            return self._office.vault.numbers(connection, [of]).get(of)
 
-        digits = await self._office.writer.write(opened)
-        if digits is None:
-            raise Problem(HTTPStatus.GONE, "this number is no longer kept: it was erased")
-        return {"customer_id": of, "number": f"+{digits}"}
-
-    def _of_customer(self, connection: Connection, case: int, of: str) -> None:
-        query = select(case_file.c.customer).where(case_file.c.id == case)
-        if connection.scalar(query) != of:
-            raise invalid(f"case {case} is not one of this customer")
+        await self._office.writer.write(enter)
+        return said
 
     # --- working
 
@@ -384,9 +296,3 @@ class _Cases:
             return await reading(self._office.records, look)
         except NoCase as error:
             raise not_found(str(error)) from None
-
-
-def _look(transaction: Transaction, action: str, asked: Asked, row: Row[Any]) -> None:
-    transaction.enter(
-        action, asked.by, object=f"case:{row.id}", case_id=row.id, customer_id=row.customer
-    )

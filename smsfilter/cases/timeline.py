@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from smsfilter.cases import listing
 from smsfilter.desk import blocking, proving
@@ -89,36 +89,59 @@ def whole(
     }
 
 
+_REPORTS_OF: Final[Any] = bindparam("reports", expanding=True)
+_BLOCKS: Final = (
+    select(block)
+    .where(
+        block.c.customer == bindparam("customer"),
+        or_(block.c.case_id == bindparam("case"), block.c.report.in_(_REPORTS_OF)),
+    )
+    .order_by(block.c.id)
+    .limit(SEEN_MOST)
+)
+_WARNINGS: Final = (
+    select(warning).where(warning.c.about == bindparam("about")).order_by(warning.c.id)
+)
+_SMS: Final = (
+    select(sms_out)
+    .where(
+        or_(
+            sms_out.c.case_id == bindparam("case"),
+            sms_out.c.report.in_(_REPORTS_OF),
+            sms_out.c.id.in_(bindparam("told", expanding=True)),
+        )
+    )
+    .order_by(sms_out.c.id)
+    .limit(SEEN_MOST)
+)
+_RECEIPTS: Final = select(receipt).where(receipt.c.sms_out.in_(bindparam("sms", expanding=True)))
+_DECISIONS: Final = (
+    select(decision).where(decision.c.case_id == bindparam("case")).order_by(decision.c.round)
+)
+_INCIDENTS: Final = (
+    select(incident).where(incident.c.report.in_(_REPORTS_OF)).order_by(incident.c.id)
+)
+
+
 def _parts(connection: Connection, row: Row[Any]) -> Parts:
     reports = showing.of_case(connection, row.id, SEEN_MOST)
     known = [each.id for each in reports]
-    blocks = connection.execute(
-        select(block)
-        .where(
-            block.c.customer == row.customer,
-            or_(block.c.case_id == row.id, block.c.report.in_(known)),
-        )
-        .order_by(block.c.id)
-        .limit(SEEN_MOST)
-    ).all()
-    warnings = connection.execute(
-        select(warning).where(warning.c.about == f"case:{row.id}").order_by(warning.c.id)
-    ).all()
-    told = [each.sms_out for each in warnings if each.sms_out is not None]
-    of_case = or_(sms_out.c.case_id == row.id, sms_out.c.report.in_(known), sms_out.c.id.in_(told))
-    sms = connection.execute(
-        select(sms_out).where(of_case).order_by(sms_out.c.id).limit(SEEN_MOST)
-    ).all()
-    receipts = connection.execute(
-        select(receipt).where(receipt.c.sms_out.in_([each.id for each in sms]))
-    ).all()
-    decisions = connection.execute(
-        select(decision).where(decision.c.case_id == row.id).order_by(decision.c.round)
-    ).all()
-    incidents = connection.execute(
-        select(incident).where(incident.c.report.in_(known)).order_by(incident.c.id)
-    ).all()
-    return Parts(reports, blocks, sms, receipts, decisions, incidents, warnings)
+    of: dict[str, Any] = {"case": row.id, "customer": row.customer, "reports": known}
+    warnings = connection.execute(_WARNINGS, {"about": f"case:{row.id}"}).all()
+    of["told"] = [each.sms_out for each in warnings if each.sms_out is not None]
+    sms = connection.execute(_SMS, of).all()
+    receipts: Sequence[Row[Any]] = ()
+    if sms:
+        receipts = connection.execute(_RECEIPTS, {"sms": [each.id for each in sms]}).all()
+    return Parts(
+        reports=reports,
+        blocks=connection.execute(_BLOCKS, of).all(),
+        sms=sms,
+        receipts=receipts,
+        decisions=connection.execute(_DECISIONS, {"case": row.id}).all(),
+        incidents=connection.execute(_INCIDENTS, {"reports": known}).all() if known else (),
+        warnings=warnings,
+    )
 
 
 def _sms(row: Row[Any], receipts: Sequence[Row[Any]]) -> dict[str, Any]:
@@ -163,6 +186,18 @@ def _receipts(parts: Parts, acts: Sequence[dict[str, Any]]) -> list[dict[str, An
     ]
 
 
+_REFUSED: Final = (
+    select(refusal, segment.c.proxy, segment.c.name)
+    .join(segment, segment.c.id == refusal.c.segment)
+    .where(
+        refusal.c.token8.in_(bindparam("tokens", expanding=True)),
+        refusal.c.last >= bindparam("since"),
+    )
+    .order_by(refusal.c.first)
+    .limit(MOST)
+)
+
+
 def _refused(
     connection: Connection, office: Office, evidence: Evidence, row: Row[Any]
 ) -> list[dict[str, Any]]:
@@ -175,13 +210,9 @@ def _refused(
         return []
     records = evidence.records()
     tokens = [each.tokens(digits.encode()) for each in records.folders]
-    query = (
-        select(refusal, segment.c.proxy, segment.c.name)
-        .join(segment, segment.c.id == refusal.c.segment)
-        .where(refusal.c.token8.in_(tokens), refusal.c.last >= row.opened_at)
-        .order_by(refusal.c.first)
-        .limit(MOST)
-    )
+    refused = connection.execute(_REFUSED, {"tokens": tokens, "since": row.opened_at}).all()
+    if not refused:
+        return []
     companies = set() if target.startswith(SOURCE) else proving.companies_of(connection, target)
     sources = proving.sources_of(connection, office, target)
     names = {name for each in sources for name in records.names(each)}
@@ -196,7 +227,7 @@ def _refused(
             count=each.count,
             first=each.first,
         )
-        for each in connection.execute(query)
+        for each in refused
         if not companies.isdisjoint(each.company.split(" ")) or each.source in names
     ]
 

@@ -6,9 +6,10 @@ or ends a block.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from pydantic import Field
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.blocks import SOURCE
@@ -21,6 +22,9 @@ from smsfilter.reports.answers import Answers
 from smsfilter.store.schema import case_file, decision, report, staff
 from smsfilter.store.writer import Entered, Transaction
 
+WORDS_MOST: Final = 500
+Words = Annotated[str, Field(min_length=1, max_length=WORDS_MOST, pattern=r"\S")]
+"""What somebody says in their own words, as a body has it."""
 _PERSON: Final = "staff:"
 """Before the id of a person, in the ledger and in `decision.by`."""
 _NOBODY_KNOWN: Final = ("to_decide", "unmatched")
@@ -48,9 +52,12 @@ class Worker:
     """They may assign cases, and so answer in the owner's place."""
 
 
+_FIND: Final = select(case_file).where(case_file.c.id == bindparam("case"))
+
+
 def find(connection: Connection, case: int, branches: frozenset[str] | None) -> Row[Any]:
     """Return a case that is seen from `branches` (None: all). Raises NoCase."""
-    row = connection.execute(select(case_file).where(case_file.c.id == case)).one_or_none()
+    row = connection.execute(_FIND, {"case": case}).one_or_none()
     if row is None or (branches is not None and row.branch not in branches):
         raise NoCase(f"case {case}")
     return row

@@ -1,17 +1,23 @@
-"""How commands talk to the running desk: over its UNIX socket, and errors in one line."""
+"""How commands talk to the running desk: over its UNIX socket or TCP, and errors in one line."""
 
 import os
+import re
+import ssl
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 
 from smsfilter.deskconfig import SOCKET
 
 TIMEOUT_S: Final = 60.0
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?P<port>:\d{1,5})?/?", re.ASCII
+)
+_LOOPBACK: Final = re.compile(r"127(\.\d{1,3}){3}|\[::1\]|localhost")
 _KEY: Final = "Idempotency-Key"
 _CUT: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 """A connection that broke: what was asked may have been done, and is asked once more."""
@@ -23,6 +29,8 @@ class DeskError(Exception):
     def __init__(self, detail: str, answer: dict[str, Any] | None = None) -> None:
         super().__init__(detail)
         self.answer = answer or {}
+        self.status = int(self.answer.get("status", 0))
+        """Of the answer; 0 where there was none."""
 
 
 class DeskDown(DeskError):  # noqa: N818 - what is so
@@ -32,15 +40,31 @@ class DeskDown(DeskError):  # noqa: N818 - what is so
 class Client:
     """The API of the desk as a command needs it. Every method raises DeskError."""
 
-    def __init__(self, state_dir: Path, command: str) -> None:
-        self._path = state_dir / SOCKET
-        self._start = command
+    def __init__(self, state_dir: Path, command: str, token: str | None = None) -> None:
+        self._path: Path | None = state_dir / SOCKET
+        self._where, self._start = str(self._path), command
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(self._path)),
             base_url="http://desk/v1",
+            headers=_bearer(token),
             timeout=TIMEOUT_S,
             trust_env=False,
         )
+
+    @classmethod
+    def at(cls, url: str, ca: str | None = None, token: str | None = None) -> Self:
+        """Talk to the desk at a URL; `ca` is a file of CAs in place of the system's. DeskError."""
+        made = cls.__new__(cls)
+        made._path = None
+        made._where, made._start = checked(url), "its own machine"
+        made._http = httpx.Client(
+            base_url=f"{made._where}/v1",
+            headers=_bearer(token),
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            verify=_trusted(ca) if made._where.startswith("https:") else True,
+        )
+        return made
 
     def close(self) -> None:
         """Close the connection."""
@@ -104,7 +128,7 @@ class Client:
     @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
-            if not os.path.lexists(self._path):  # httpx would leave a socket open
+            if self._path and not os.path.lexists(self._path):  # httpx would leave a socket open
                 raise httpx.ConnectError("no socket")
             yield
         except httpx.ConnectError as error:
@@ -113,9 +137,35 @@ class Client:
             raise DeskError(f"the desk did not answer: {error}") from None
 
     def _unreached(self, error: httpx.ConnectError) -> str:
+        if self._path is None:
+            return f"no desk answers at {self._where}: {error}"
         if "Permission denied" in str(error):
-            return f"{self._path}: permission denied: run it as the desk's user, or with sudo"
+            return (
+                f"{self._path}: permission denied: log in over the network with smsfilter login"
+                " --desk URL, or run it as the desk's user, or with sudo"
+            )
         return f"no desk answers at {self._path}: start it with {self._start}"
+
+
+def checked(url: str) -> str:
+    """Return the URL of a desk without what is behind its port. Raises DeskError."""
+    found = _URL.fullmatch(url)
+    if found is None:
+        raise DeskError(f"not the URL of a desk: {url}: write https://desk.example.net:8776")
+    if found["scheme"] == "http" and not _LOOPBACK.fullmatch(found["host"]):
+        raise DeskError(f"{url}: passwords do not go over a network without TLS: write https://")
+    return f"{found['scheme']}://{found['host']}{found['port'] or ''}"
+
+
+def _trusted(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise DeskError(f"{ca}: {error.strerror or error}") from None
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from smsfilter.cli import desk_copies, desk_keys, today
+from smsfilter.cli import desk_copies, desk_first, desk_keys, today
 from smsfilter.cli.run import serve
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
@@ -33,8 +33,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "init",
         help="make keys and records, once",
         description="Make what is missing: the keys under state_dir/keys and the tables of the "
-        "records. What is there is never overwritten.",
+        "records; then the first person of headquarters, who is told the code to enrol by. What is "
+        "there is never overwritten.",
     )
+    desk_first.add_person(init)
     migrate = actions.add_parser(
         "migrate",
         help="bring the records up to this version",
@@ -44,6 +46,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     for action, work in ((init, _init), (migrate, _migrate)):
         add_config(action)
         action.set_defaults(run=told(work))
+    desk_first.add(actions)
     desk_keys.add(actions)
     desk_copies.add(actions)
     today.add(actions)
@@ -62,7 +65,7 @@ def _init(args: argparse.Namespace) -> int:
     print(f"ledger: chain {founded.chain}, {founded.seq} rows, signed by key {founded.sign_id}")
     if founded.made:
         print("keep a copy of the keys apart from the records: smsfilter desk key export FILE")
-    return 0
+    return desk_first.make(args)
 
 
 def _migrate(args: argparse.Namespace) -> int:

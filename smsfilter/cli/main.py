@@ -16,7 +16,8 @@ from smsfilter import __version__
 
 COMMANDS = (
     *("run", "check", "explain", "reload", "top", "registry", "index"),
-    *("desk", "report", "block", "company", "rebuild", "audit", "schema"),
+    *("desk", "login", "staff", "report", "case", "block", "company"),
+    *("rebuild", "audit", "schema"),
     *("demo", "completion"),
 )
 """Modules of this folder, in the order of the help."""

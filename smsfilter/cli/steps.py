@@ -3,30 +3,59 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from smsfilter.cli.client import Client
+    from smsfilter.cli.loginfile import Login
 
 Step = Callable[[argparse.Namespace], int]
 
 
 def with_desk(args: argparse.Namespace, work: "Callable[[Client], int]") -> int:
-    """Run `work` with the running desk of the configuration; 1 if that goes wrong."""
-    from smsfilter.cli.client import Client, DeskError  # noqa: PLC0415 - start-up stays light
-    from smsfilter.config import load_config  # noqa: PLC0415
+    """Run `work` with the desk where somebody has logged in; 1 if that goes wrong.
 
-    config = load_config(args.config)
-    client = Client(config.state_dir, f"smsfilter desk -c {args.config}")
+    That is the one that the login names, else the one of the configuration.
+    """
+    from smsfilter.cli import loginfile  # noqa: PLC0415 - start-up stays light
+
     try:
-        return work(client)
+        return _with(args, loginfile.read(), work)
+    except loginfile.LoginError as error:
+        print(f"smsfilter: {error}", file=sys.stderr)
+        return 1
+
+
+def with_own_desk(args: argparse.Namespace, work: "Callable[[Client], int]") -> int:
+    """Run `work` as a user of the machine, over the socket, whoever has logged in."""
+    return _with(args, None, work)
+
+
+def _with(args: argparse.Namespace, login: "Login | None", work: "Callable[[Client], int]") -> int:
+    from smsfilter.cli.client import DeskError  # noqa: PLC0415 - start-up stays light
+
+    try:
+        with closing(reached(args.config, login)) as client:
+            return work(client)
     except DeskError as error:
         print(f"smsfilter: {error}", file=sys.stderr)
         return 1
-    finally:
-        client.close()
+
+
+def reached(config_file: "Path", login: "Login | None") -> "Client":
+    """Return a client of the desk. Raises DeskError, ConfigError."""
+    from smsfilter.cli.client import Client  # noqa: PLC0415 - start-up stays light
+    from smsfilter.config import load_config  # noqa: PLC0415
+
+    token = None if login is None else login.token
+    if login is not None and login.url is not None:
+        return Client.at(login.url, login.ca, token)
+    state_dir = load_config(config_file).state_dir
+    return Client(state_dir, f"smsfilter desk -c {config_file}", token)
 
 
 def told(step: Step) -> Step:

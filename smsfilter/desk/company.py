@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from smsfilter.desk import blocks
 from smsfilter.desk.companies import CompanyError, grant_row, insert_all, source_row, update_all
@@ -295,8 +295,11 @@ def _live_blocks(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
     return {row.target: row.customers for row in connection.execute(query)}
 
 
+_ROW: Final = select(company).where(company.c.id == bindparam("key"))
+
+
 def _row(connection: Connection, key: str) -> Any:
-    return connection.execute(select(company).where(company.c.id == key)).one_or_none()
+    return connection.execute(_ROW, {"key": key}).one_or_none()
 
 
 def _known(connection: Connection, key: str) -> Any:

@@ -3,13 +3,21 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from smsfilter.ledger.chain import parse
 from smsfilter.store.schema import ledger
 
 SHOWN_MOST: Final = 500
 """Rows that are shown: the newest."""
+
+_BODIES: Final = select(ledger.c.body).order_by(ledger.c.seq.desc()).limit(bindparam("most"))
+_ON_OBJECTS: Final = and_(
+    ledger.c.customer_id == bindparam("customer"),
+    ledger.c.object.in_(bindparam("objects", expanding=True)),
+)
+_OF_CUSTOMER: Final = _BODIES.where(_ON_OBJECTS)
+_OF_CASE: Final = _BODIES.where(or_(_ON_OBJECTS, ledger.c.case_id == bindparam("case")))
 
 
 def timeline(
@@ -20,11 +28,11 @@ def timeline(
     most: int = SHOWN_MOST,
 ) -> list[dict[str, Any]]:
     """Return the acts of a case, and those on `objects` of this customer, the oldest first."""
-    wanted = and_(ledger.c.customer_id == customer, ledger.c.object.in_(list(objects)))
+    given = {"customer": customer, "objects": list(objects), "most": most}
+    query = _OF_CUSTOMER
     if case is not None:
-        wanted = or_(wanted, ledger.c.case_id == str(case))
-    query = select(ledger.c.body).where(wanted).order_by(ledger.c.seq.desc()).limit(most)
-    entries = [parse(body) for body in connection.scalars(query)]
+        query, given["case"] = _OF_CASE, str(case)
+    entries = [parse(body) for body in connection.scalars(query, given)]
     return [
         {
             "seq": each.seq,

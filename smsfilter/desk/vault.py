@@ -8,7 +8,7 @@ with the count. Everywhere else a customer is an id and a masked number.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from smsfilter.flow.branches import Branches
 from smsfilter.ledger.actor import Actor
@@ -22,6 +22,9 @@ ERASED: Final = "erased"
 """Shown in place of a number that is no longer kept."""
 _AT_ONCE: Final = 500
 _ONE_BRANCH: Final = Branches().of
+_NUMBERS: Final = select(customer.c.id, customer.c.number_enc).where(
+    customer.c.id.in_(bindparam("ids", expanding=True)), customer.c.number_enc.is_not(None)
+)
 
 
 class Vault:
@@ -68,10 +71,7 @@ class Vault:
         wanted = list(dict.fromkeys(ids))
         found: dict[str, str] = {}
         for at in range(0, len(wanted), _AT_ONCE):
-            query = select(customer.c.id, customer.c.number_enc).where(
-                customer.c.id.in_(wanted[at : at + _AT_ONCE]), customer.c.number_enc.is_not(None)
-            )
-            for row in connection.execute(query):
+            for row in connection.execute(_NUMBERS, {"ids": wanted[at : at + _AT_ONCE]}):
                 found[row.id] = customers.opened(self._seal, row.id, row.number_enc)
         return found
 

@@ -41,11 +41,14 @@ def take(
     customer: str,
     about: Sequence[str],
     own: int | None = None,
+    *,
+    within_us: int = ANSWER_WITHIN_US,
 ) -> tuple[int, bool]:
     """Return the case for a report, and whether it was open before for the same sender.
 
     `about` is whom the report names, what is to be blocked first; `own` a case that it has already
-    while nobody was known: that one is taken, or merged into the one that is open.
+    while nobody was known: that one is taken, or merged into the one that is open. A new one is to
+    be answered `within_us`.
     """
     known = _open(transaction, customer, about)
     if known is not None and known != own:
@@ -62,7 +65,7 @@ def take(
         "branch": transaction.connection.scalar(_BRANCH, {"of": customer}) or HEADQUARTERS,
         "opened_at": transaction.now,
         "since": transaction.now,
-        "due_at": transaction.now + ANSWER_WITHIN_US,
+        "due_at": transaction.now + within_us,
         "changed_seq": 0,
     }
     new: int = transaction.connection.execute(_NEW, opened).scalar_one()
@@ -141,23 +144,25 @@ def target_of(transaction: Transaction, case: int | None) -> str | None:
     return None if case is None else target(transaction.connection, case)
 
 
+_TARGET: Final = (
+    select(case_file.c.target, block.c.target.label("blocked"))
+    .outerjoin(
+        block,
+        and_(
+            block.c.customer == case_file.c.customer,
+            block.c.case_id == case_file.c.id,
+            block.c.ended_at.is_(None),
+        ),
+    )
+    .where(case_file.c.id == bindparam("case"))
+    .order_by(block.c.target != case_file.c.target, block.c.id)
+    .limit(1)
+)
+
+
 def target(connection: Connection, case: int) -> str | None:
     """Return whom a case is about by now: its blocks may have become another's since."""
-    query = (
-        select(case_file.c.target, block.c.target.label("blocked"))
-        .outerjoin(
-            block,
-            and_(
-                block.c.customer == case_file.c.customer,
-                block.c.case_id == case_file.c.id,
-                block.c.ended_at.is_(None),
-            ),
-        )
-        .where(case_file.c.id == case)
-        .order_by(block.c.target != case_file.c.target, block.c.id)
-        .limit(1)
-    )
-    found = connection.execute(query).one_or_none()
+    found = connection.execute(_TARGET, {"case": case}).one_or_none()
     if found is None or found.target is None:
         return None
     by_now: str = found.blocked or survivor(connection, found.target)

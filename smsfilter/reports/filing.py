@@ -81,8 +81,15 @@ class _Acted:
 class Filing:
     """Files reports with the means of the desk."""
 
-    def __init__(self, vault: Vault, replies: Replies, country_code: str) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        replies: Replies,
+        country_code: str,
+        answer_within_us: int = cases.ANSWER_WITHIN_US,
+    ) -> None:
         self._vault = vault
+        self._answer_within_us = answer_within_us
         self._country_code = country_code
         self.rows = ReportRows(vault, country_code)
         self.answers = Answers(vault, replies)
@@ -267,7 +274,9 @@ class Filing:
             return _Acted(None)
         targets = self._targets(transaction, decided)
         about = (*targets, *self._about(transaction, decided))
-        case, is_merged = cases.take(transaction, customer, about, own)
+        case, is_merged = cases.take(
+            transaction, customer, about, own, within_us=self._answer_within_us
+        )
         put = [
             blocks.put(transaction, customer, target, "report", report=report_id, case_id=case)
             for target in targets

@@ -1,4 +1,4 @@
-"""SMS to customers: each is sent at least once, and once only wherever that can be known.
+"""SMS to customers and staff: each is sent at least once, and once only wherever that can be known.
 
 `sending` is committed before submit_sm. Where the answer never came, or the desk ended in between,
 the SMS may have gone out or not: it is sent once more and marked `maybe_twice`; after a second
@@ -24,7 +24,7 @@ from smsfilter.reports.replies import encode
 from smsfilter.reports.sms import Answer, NoAnswer, NotBound, Outgoing
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
-from smsfilter.store.schema import customer, sms_out
+from smsfilter.store.schema import customer, sms_out, staff
 from smsfilter.store.writer import Transaction
 
 PAUSES_S: Final = (2, 5, 15, 60, 300, 900, 3600)
@@ -170,7 +170,10 @@ class Outbox:
     async def _send(self, row: Any) -> Callable[[Transaction], str]:
         """Send one; what is to be written down of it."""
         vault = self._office.vault
-        number = vault.open(row.number_enc, "customer", "number_enc", row.customer).decode()
+        if row.staff is not None:
+            number = vault.open(row.phone_enc, "staff", "phone_enc", row.staff).decode()
+        else:
+            number = vault.open(row.number_enc, "customer", "number_enc", row.customer).decode()
         text = vault.open(row.text_enc, "sms_out", "text_enc", row.id).decode()
         data_coding, octets = encode(text)
         try:
@@ -204,9 +207,12 @@ def _due(connection: Connection, now: int, most: int) -> Sequence[Any]:
             sms_out.c.attempts,
             sms_out.c.maybe_twice,
             sms_out.c.created_at,
+            sms_out.c.staff,
             customer.c.number_enc,
+            staff.c.phone_enc,
         )
-        .join(customer, customer.c.id == sms_out.c.customer)
+        .outerjoin(customer, customer.c.id == sms_out.c.customer)
+        .outerjoin(staff, staff.c.id == sms_out.c.staff)
         .where(sms_out.c.state == "queued", sms_out.c.next_at <= now)
         .order_by(sms_out.c.next_at, sms_out.c.id)
         .limit(most)

@@ -71,6 +71,8 @@ def take(
     sms = None
     if customer is not None or anybody:
         sms = _named(transaction, message_id, customer) or _only(transaction, customer)
+    if sms is None:
+        sms = _of_staff(transaction, message_id)
     transaction.connection.execute(
         insert(receipt).values(
             message_id=message_id,
@@ -93,12 +95,16 @@ def take(
     return sms is not None
 
 
-def claim(transaction: Transaction, sms: int, customer: str, message_id: str) -> None:
-    """An SMS has its id: take the receipts that came before it, if any did."""
+def claim(transaction: Transaction, sms: int, customer: str | None, message_id: str) -> None:
+    """An SMS has its id: take the receipts that came before it, if any did.
+
+    To whom of the staff one was (`customer` None) is told by the id alone, as it was written.
+    """
+    mine = receipt.c.customer == customer if customer else receipt.c.message_id == message_id
     early = transaction.connection.execute(
         select(receipt.c.id, receipt.c.message_id, receipt.c.stat)
         .where(
-            receipt.c.customer == customer,
+            mine,
             receipt.c.sms_out.is_(None),
             receipt.c.at > transaction.now - KNOWN_FOR_US,
         )
@@ -150,6 +156,19 @@ def _named(transaction: Transaction, message_id: str, customer: str | None) -> i
         alike = likeness(message_id, row.message_id)
         if alike is not None:
             found.append((alike, -row.id))
+    return -min(found)[1] if found else None
+
+
+def _of_staff(transaction: Transaction, message_id: str) -> int | None:
+    """The SMS to one of the staff with this id; their handset need not be a customer's."""
+    query = select(sms_out.c.id, sms_out.c.message_id).where(
+        sms_out.c.staff.is_not(None), sms_out.c.sent_at > transaction.now - KNOWN_FOR_US
+    )
+    found = [
+        (alike, -row.id)
+        for row in transaction.connection.execute(query)
+        if (alike := likeness(message_id, row.message_id or "")) is not None
+    ]
     return -min(found)[1] if found else None
 
 

@@ -22,6 +22,9 @@ from smsfilter.yamlfile import load_yaml
 OUTCOME_MAX: Final = 26
 """Characters of an outcome, such as "not spam"."""
 
+_COUNT_MAX: Final = 9
+"""Digits of a count of cases, or of the id of one, in what staff are told."""
+
 GSM_MAX: Final = 160
 UCS_2_MAX: Final = 70
 
@@ -93,6 +96,25 @@ OutcomeText = Annotated[str, Field(min_length=1, max_length=OUTCOME_MAX), AfterV
 ResultText = Annotated[str, AfterValidator(_checked), AfterValidator(_with_outcome)]
 
 
+def _for_staff(*places: str) -> AfterValidator:
+    """Hold that a text has these places alone, and fits one SMS with each at its longest."""
+
+    def checked(text: str) -> str:
+        unknown = [name for name in _PLACE.findall(text) if name not in places]
+        if unknown or {"{", "}"} & set(_PLACE.sub("", text)):
+            there = ", ".join(f"{{{name}}}" for name in places)
+            raise ValueError(f"an unknown placeholder, or a brace that belongs to none; {there}")
+        if over := excess(_PLACE.sub("0" * _COUNT_MAX, text)):
+            raise ValueError(f"does not fit one SMS: {over} characters too many")
+        return text
+
+    return AfterValidator(checked)
+
+
+StaffText = Annotated[str, Field(min_length=1), _for_staff("count", "case")]
+DailyText = Annotated[str, Field(min_length=1), _for_staff("count", "due")]
+
+
 class Outcome(StrEnum):
     """What has become of a message to the centre; each has its text."""
 
@@ -123,6 +145,35 @@ class Outcomes(Model):
     referred: OutcomeText = Field(
         "不经本平台发送，已转交有关方面处理", description="somebody else has to deal with it"
     )
+
+
+class StaffTexts(Model):
+    """What staff are told by SMS, with {count} and {case}: never a customer's number."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    unassigned: StaffText = Field(
+        "举报中心：{count}件举报无人受理，首件{case}，请立即安排。",
+        description="nobody owns a case after two hours",
+    )
+    due_soon: StaffText = Field(
+        "举报中心：{count}件举报即将到48小时仍未回复，首件{case}，请督办。",
+        description="to the supervisor: a case is not answered, and has to be soon",
+    )
+    breach: StaffText = Field(
+        "举报中心：{count}件举报超过48小时未回复，首件{case}，请立即处理。",
+        description="to the branch head: a customer was not answered in time",
+    )
+    daily: DailyText = Field(
+        "举报中心日报：昨日超时{count}件，今日到期{due}件。",
+        description="to headquarters each morning; has {due} too",
+    )
+
+    def text(self, kind: str, *, count: int, case: int | None = None, due: int = 0) -> str:
+        """Return the text of a warning, filled in."""
+        template: str = getattr(self, kind)
+        filled = template.replace("{count}", str(count)).replace("{due}", str(due))
+        return filled.replace("{case}", str(case))
 
 
 class Replies(Model):
@@ -180,6 +231,10 @@ class Replies(Model):
     )
     outcomes: Outcomes = Field(
         default_factory=Outcomes, description="the words for what a case has come to"
+    )
+
+    staff: StaffTexts = Field(
+        default_factory=StaffTexts, description="what staff are warned of by SMS"
     )
 
     @field_validator("outcomes")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -50,7 +51,10 @@ class ReportRoom:
         index_metrics = IndexMetrics(lambda: _figures(projection))
         self.collectors: Sequence[Collector] = (centre_metrics, metrics, index_metrics)
         self._filing = filing = Filing(
-            office.vault, load_replies(desk.replies), office.policy.country_code
+            office.vault,
+            load_replies(desk.replies),
+            office.policy.country_code,
+            desk.deadlines.reply // timedelta(microseconds=1),
         )
         triage = Triage(
             self._known_owners,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
 
 from smsfilter.desk import blocking
 from smsfilter.desk.timeline import timeline
@@ -17,6 +17,17 @@ STATES: Final = (
     *("nonsense", "withdrawal", "appeal", "withdrawn", "lifted"),
 )
 """What a report may be."""
+
+
+_WITH_CASE: Final = select(report, case_file.c.target, case_file.c.due_at).outerjoin(
+    case_file, case_file.c.id == report.c.case_id
+)
+_FIND: Final = _WITH_CASE.where(report.c.id == bindparam("report"))
+_OF_CASE: Final = (
+    _WITH_CASE.where(report.c.case_id == bindparam("case"))
+    .order_by(report.c.id)
+    .limit(bindparam("most"))
+)
 
 
 def page(
@@ -40,7 +51,7 @@ def page(
         if found is None:
             return []
         wanted.append(report.c.id >= found)
-    query = _with_case().where(*wanted).order_by(report.c.id.desc()).limit(limit)
+    query = _WITH_CASE.where(*wanted).order_by(report.c.id.desc()).limit(limit)
     return told(connection, vault, connection.execute(query))
 
 
@@ -54,13 +65,12 @@ def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list
 
 def of_case(connection: Connection, case: int, most: int) -> Sequence[Row[Any]]:
     """Return the reports of a case and the orders about them, the oldest first."""
-    query = _with_case().where(report.c.case_id == case).order_by(report.c.id).limit(most)
-    return connection.execute(query).all()
+    return connection.execute(_OF_CASE, {"case": case, "most": most}).all()
 
 
 def find(connection: Connection, report_id: int) -> Row[Any] | None:
     """Return one report with the target of its case."""
-    return connection.execute(_with_case().where(report.c.id == report_id)).one_or_none()
+    return connection.execute(_FIND, {"report": report_id}).one_or_none()
 
 
 def whole(connection: Connection, vault: Vault, row: Row[Any]) -> dict[str, Any]:
@@ -82,12 +92,6 @@ def whole(connection: Connection, vault: Vault, row: Row[Any]) -> dict[str, Any]
         "sms": sent,
         "timeline": timeline(connection, row.customer, objects, row.case_id),
     }
-
-
-def _with_case() -> Select[Any]:
-    return select(report, case_file.c.target, case_file.c.due_at).outerjoin(
-        case_file, case_file.c.id == report.c.case_id
-    )
 
 
 def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:

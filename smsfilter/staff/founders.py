@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select, update
 
+from smsfilter.desk.office import Office
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.rights import Role
@@ -57,6 +58,21 @@ def first(transaction: Transaction, vault: Vault, given: NewStaff, *, by: Actor)
         action=FIRST,
     )
     return code
+
+
+def made_first(office: Office, given: NewStaff, by: Actor) -> Code | None:
+    """Make the first person in the records of a desk that does not run; None: there are people.
+
+    Raises AccountError, Problem, RecordsError, RecordsAway.
+    """
+    wanted = accounts.checked(given, office.branches, office.policy.country_code)
+    office.writer.start()
+    try:
+        return office.writer.submit(
+            lambda transaction: first(transaction, office.vault, wanted, by=by)
+        ).result()
+    finally:
+        office.writer.stop()
 
 
 def bootstrap(transaction: Transaction, vault: Vault, given: NewStaff, *, by: Actor) -> str:

@@ -173,8 +173,10 @@ def routes(logins: Logins) -> Sequence[Route]:
     return (
         route("/login", logins.login, "POST", right=Right.ANYONE, body=_Login),
         route("/enrol", logins.enrol, "POST", right=Right.ANYONE, body=_Enrol),
-        route("/logout", logins.logout, "POST", right=Right.LOGGED_IN),
-        route("/password", logins.password, "POST", right=Right.LOGGED_IN, body=_Password),
+        route("/logout", logins.logout, "POST", right=Right.LOGGED_IN, keyed=False),
+        route(
+            "/password", logins.password, "POST", right=Right.LOGGED_IN, body=_Password, keyed=False
+        ),
         route("/me", logins.me, right=Right.LOGGED_IN),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.routing import Route
 
-from smsfilter.desk.api import Asked, route
+from smsfilter.desk.api import PAGE, Asked, route
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, not_found, refused
 from smsfilter.flow.rights import Right
@@ -93,10 +93,15 @@ def routes(office: Office) -> Sequence[Route]:
     """Return what is asked about people."""
     looking = Looking(office)
     return (
-        route("/staff", looking.list, right=Right.SEE_STAFF),
+        route("/staff", looking.list, right=Right.SEE_STAFF, query=PAGE),
         route(
-            "/staff/bootstrap", looking.bootstrap, "POST", right=Right.CHANGE_STAFF, body=NewStaff
+            "/staff/bootstrap",
+            looking.bootstrap,
+            "POST",
+            right=Right.CHANGE_STAFF,
+            body=NewStaff,
+            keyed=False,
         ),
         route("/staff/{id}", looking.show, right=Right.SEE_STAFF),
-        route("/staff/{id}/code", looking.code, "POST", right=Right.GIVE_CODES),
+        route("/staff/{id}/code", looking.code, "POST", right=Right.GIVE_CODES, keyed=False),
     )

@@ -15,7 +15,7 @@ from smsfilter.desk.entrance import Asker
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
 from smsfilter.flow.rights import OPERATOR, Right, Role
-from smsfilter.staff import login, looking, tally
+from smsfilter.staff import login, looking, rota_routes, tally
 from smsfilter.staff.login import Logins
 from smsfilter.staff.passwords import Passwords
 from smsfilter.staff.sessions import CALLER, Caller, Sessions
@@ -41,6 +41,7 @@ class StaffRoom:
         self.routes: Sequence[Route] = (
             *login.routes(logins),
             *looking.routes(office),
+            *rota_routes.routes(office),
         )
         self.collectors: Sequence[Collector] = ()
 

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import report, reports
+from tests.bench import looks, report, reports
 from tests.bench.bed import Bed, bed, rss_kib
 from tests.bench.report import LOADS, Load, Run
 
@@ -36,6 +36,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--no-proxy", action="store_true", help="only direct and relay")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--reports", action="store_true", help="how soon a report is in force")
+    parser.add_argument("--desk", action="store_true", help="how long clerks wait for a look")
     parser.add_argument("--json", type=Path, help="also write every run to this file")
     args = parser.parse_args()
     names = [load.name for load in LOADS]
@@ -110,6 +111,12 @@ def main() -> int:
     if args.reports:
         print(reports.table(asyncio.run(reports.measure(20 if args.quick else 200))))
         return 0
+    if args.desk:
+        seen = asyncio.run(looks.measure(*((3, 2_000) if args.quick else (60,))))
+        print(looks.table(seen))
+        faults = [fault for one in seen for fault in one.faults]
+        print(*faults, sep="\n", end="\n" if faults else "")
+        return 1 if faults else 0
     load_average = os.getloadavg()[0]
     with bed(args.messages, args.blocks) as place:
         if not args.no_proxy:

@@ -30,6 +30,7 @@ from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.records import Records
 from smsfilter.store.writer import Transaction
+from tests.fakes import people
 from tests.fakes.desks import At, blocked, opened
 
 ANNA, BERT = "8613800138000", "8613800138001"
@@ -115,7 +116,7 @@ class Served:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def served(request, tmp_path):
+async def served(request, tmp_path, monkeypatch):
     urls = None
     if request.param == "postgresql":
         urls = request.getfixturevalue("postgres").database(migrated=False)
@@ -124,6 +125,8 @@ async def served(request, tmp_path):
     before = structlog.get_config()
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout is the commands'
     with desk.writing() as office:
+        people.hired(office.records)
+        monkeypatch.setenv(people.LOGIN_ENV, str(people.login_file(tmp_path)))
         routes = [*audit.routes(office), *backup.routes(office)]
         async with opened(Door(app(routes, StaffRoom(office, None), office), desk.state)):
             yield Served(desk, office)

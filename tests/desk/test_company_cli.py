@@ -21,6 +21,7 @@ from smsfilter.ledger.chain import parse
 from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.writer import Writer
+from tests.fakes import people
 from tests.fakes.registry import REGISTRY
 
 Said = tuple[int, str, str]
@@ -94,8 +95,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     desk = Desk(tmp_path)
+    people.hired(desk.office.records)
+    monkeypatch.setenv(people.LOGIN_ENV, str(people.login_file(tmp_path)))
     desk.start()
     yield desk
     desk.stop()

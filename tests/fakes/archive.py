@@ -18,8 +18,9 @@ LIVE_OF = 20
 
 _CUSTOMER = "INSERT INTO customer (id, token, number_enc, first_at) VALUES (?, ?, ?, ?)"
 _CASE = (
-    "INSERT INTO case_file (id, customer, target, state, opened_at, due_at, closed_at, changed_seq)"
-    " VALUES (?, ?, ?, 'blocked', ?, ?, ?, ?)"
+    "INSERT INTO case_file (id, customer, target, state, outcome, opened_at, since, due_at,"
+    " replied_at, closed_at, changed_seq)"
+    " VALUES (?, ?, ?, 'closed', 'upheld', ?, ?, ?, ?, ?, ?)"
 )
 _REPORT = (
     "INSERT INTO report (id, channel, customer, fingerprint, copies, received_at, confirmed_at,"
@@ -40,8 +41,12 @@ _SMS = (
 
 class _Old(NamedTuple):
     n: int
-    customer: str
+    customers: int
     at: int
+
+    @property
+    def customer(self) -> str:
+        return f"c{self.n % self.customers:08d}"
 
     @property
     def id(self) -> int:
@@ -49,11 +54,11 @@ class _Old(NamedTuple):
 
     @property
     def company(self) -> str:
-        return f"company{(self.n + self.n // 250_000) % 500}"
+        return f"company{(self.n + self.n // self.customers) % 500}"
 
     @property
     def source(self) -> str:
-        return f"1065{(self.n + self.n // 250_000) % 500:04d}"
+        return f"1065{(self.n + self.n // self.customers) % 500:04d}"
 
 
 def _customer(seal: Seal, n: int, now: int) -> tuple[str, str, bytes, int]:
@@ -64,18 +69,15 @@ def _customer(seal: Seal, n: int, now: int) -> tuple[str, str, bytes, int]:
 
 def fill(file: Path, state_dir: Path, reports: int, now: int) -> None:
     """Write so many reports, each with its case, block and answer; `now` is µs UTC."""
-    seal = Keys.read(state_dir).seal
+    seal, customers = Keys.read(state_dir).seal, reports // 4
     text = seal.close(b"former", "x")
     with sqlite3.connect(file, isolation_level=None) as records:
         records.execute("PRAGMA synchronous=OFF")
         records.execute("BEGIN IMMEDIATE")
-        records.executemany(_CUSTOMER, (_customer(seal, n, now) for n in range(reports // 4)))
-        olds = [
-            _Old(n, f"c{n % (reports // 4):08d}", now - YEAR + n * 1_000_000)
-            for n in range(reports)
-        ]
+        records.executemany(_CUSTOMER, (_customer(seal, n, now) for n in range(customers)))
+        olds = [_Old(n, customers, now - YEAR + n * 1_000_000) for n in range(reports)]
         records.executemany(
-            _CASE, ((o.id, o.customer, o.company, o.at, o.at, o.at, -o.id) for o in olds)
+            _CASE, ((o.id, o.customer, o.company, *(o.at,) * 5, -o.id) for o in olds)
         )
         records.executemany(
             _REPORT,

@@ -86,6 +86,11 @@ class Desk(Daemon):
         assert done.returncode == 0, done.stdout + done.stderr + "\n" + self.story()
         return done.stdout
 
+    @property
+    def staff_port(self) -> int:
+        """Where the running desk is reached by people over TCP."""
+        return int(self.logged("listening")[-1]["listen"][1].rpartition(":")[2])
+
     async def init(self) -> None:
         """Make keys and records, and two people who may do everything."""
         await self.ran("desk", "init", by=None)

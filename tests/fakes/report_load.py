@@ -54,6 +54,7 @@ class Load:
 
     handsets: Handsets
     seed: int = 5
+    per_second: float = PER_SECOND
     sent: list[Sent] = field(default_factory=list)
     backlog: int = 0
     """Reports without ESME_ROK when the last one was sent."""
@@ -64,7 +65,7 @@ class Load:
         tasks: list[asyncio.Task[None]] = []
         began = loop.time()
         while (elapsed := loop.time() - began) < seconds:
-            while len(self.sent) < (elapsed + TICK_S) * PER_SECOND:
+            while len(self.sent) < (elapsed + TICK_S) * self.per_second:
                 tasks.append(asyncio.create_task(self._report(chance)))
                 await asyncio.sleep(0)
             await asyncio.sleep(TICK_S - (loop.time() - began) % TICK_S)

@@ -1,5 +1,7 @@
 """Reports over the API: entered for customers, imported, decided, looked at."""
 
+from tests.fakes import people
+
 ANNA, BERT = "8613800138000", "8613900139000"
 TEXT = "您中奖了，请点击链接"
 ACME = {"customer": "13800138000", "source": "10657555", "text": TEXT}
@@ -18,7 +20,7 @@ async def test_a_report_by_phone_is_one_by_sms(open_desk):
     }
     assert open_desk.blocked(ANNA) == {"acme"}
     (entry,) = open_desk.entries("report taken")
-    assert (entry.actor, entry.origin) == (f"local:{_user()}", "socket")
+    assert (entry.actor, entry.origin) == (f"staff:{people.DEFAULT}", "socket")
     assert entry.detail["channel"] == "phone"
     (sms,) = open_desk.rows("sms_out")
     assert (sms.kind, sms.state) == ("blocked", "queued")
@@ -256,13 +258,6 @@ async def test_a_report_stands_while_redis_is_away(tmp_path, own_redis, records_
         while not block["in_force"]:
             block = await desk.post("/blocks", {"customer": BERT, "target": "acme"})
         assert desk.blocked(ANNA) == {"acme"}
-
-
-def _user() -> str:
-    import os  # noqa: PLC0415
-    import pwd  # noqa: PLC0415
-
-    return pwd.getpwuid(os.getuid()).pw_name
 
 
 async def _source_block(desk, report: int) -> int:

@@ -11,6 +11,7 @@ from smsfilter.ledger.chain import parse
 from smsfilter.smpp.const import ESME_ROK
 from smsfilter.store import ledger
 from tests.conftest import MakeDesk, MakeSite
+from tests.fakes import people
 from tests.fakes.books import until
 from tests.fakes.desk import Desk
 from tests.fakes.esme import FakeESME
@@ -106,7 +107,7 @@ async def test_proven_until_a_message_was_let_past_the_block(desk: Desk) -> None
     assert "refused since: 2" in by_id
     first, second = await entered(desk, "proof given")
     assert first.object == second.object == f"block:{said['block']}"
-    assert first.actor.startswith("local:")
+    assert first.actor == f"staff:{people.DEFAULT}"
     assert first.detail["result"] == "proven"
     assert await desk.metric("smsfilter_proofs_total", result="proven") == 2
 

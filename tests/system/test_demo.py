@@ -50,6 +50,7 @@ class Demo:
         self.changes = Changes()
         self.program = Program(self.changes, self.lines.append)
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(directory)}
+        self.env["SMSFILTER_LOGIN"] = str(directory / "login")
         self.env.pop("PYTHONWARNINGS", None)
 
     async def start(self, *arguments: str) -> None:
@@ -160,10 +161,13 @@ async def test_the_demo_in_plain_lines(demo: Demo) -> None:
         "from 1065755501",
         "to 10086999",
         "from 10086999",
+        "from 10086999",
         "to 10086999",
         "from 10086999",
     ]
-    spam, report, answer, withdrawal, _ = (line.partition(": ")[2] for line in told)
+    spam, report, answer, result, withdrawal, _ = (line.partition(": ")[2] for line in told)
+    assert re.fullmatch(r"Report \d+ has been looked into: it was spam\. If .*", result)
+    assert len(re.findall(r"The clerk decides case 1: upheld \(sent_by_company: rec", out)) == 1
     assert report == f"1065755501*{spam}"
     assert answer.endswith(withdrawal), "the customer does what the answer says"
     account = re.search(r"^ok +sent = forwarded \+ refused +(\d+) = (\d+) \+ (\d+)", out, re.M)
@@ -175,10 +179,11 @@ async def test_the_demo_in_plain_lines(demo: Demo) -> None:
         r"^ok +Acme to 138\*{4}8000: 3 roads closed +\d+ sent after .*, 0 arr", out, re.M
     )
     assert re.search(r"^ok +each text to .* +2 sent, 2 taken, 2 answers", out, re.M)
+    assert re.search(r"^ok +a clerk has answered .* +1 decided, 1 told by SMS after \d", out, re.M)
     assert re.search(r"^ok +the proxy's records prove the block +.*: PROVEN:", out, re.M)
     assert re.search(r"^ok +the exported ledger verifies +ok: every record in the file", out, re.M)
     assert re.search(r"^ok +with one byte changed it does not +bad: seq \d+: edited", out, re.M)
-    assert len(re.findall("^ok ", out, re.M)) == 11
+    assert len(re.findall("^ok ", out, re.M)) == 12
     assert "account=" in demo.lines[-1]
     assert "reason=blocked_by_report" in demo.lines[-1]
 
@@ -256,8 +261,21 @@ async def test_what_serve_prints_does_what_it_says(demo: Demo) -> None:
     status, _ = await demo.shell(printed("To change policy.yaml"))
     assert status == 0
 
-    assert (await demo.shell(printed("4. The customer takes")))[0] == 0
-    await demo.said("is taken back", since=refused)
+    (at,) = (at for at, line in enumerate(demo.lines) if line.startswith("4. A clerk looks"))
+    password = demo.lines[at].partition("in this demo is: ")[2]
+    login, following, take, decide = demo.lines[at + 1 : at + 5]
+    status, said = await demo.shell(f"echo {shlex.quote(password)} | {login}")
+    assert (status, said.startswith("wang.fang is logged in until ")) == (0, True), said
+    status, said = await demo.shell(following)
+    assert (status, "suggested: upheld, by the rule sent_by_company" in said) == (0, True), said
+    for step in (take, decide):
+        status, said = await demo.shell(step)
+        assert status == 0, said
+    told = await demo.said("has been looked into: it was spam", since=refused)
+    assert "  answered   138****8000: Report " in demo.lines[told]
+
+    assert (await demo.shell(printed("5. The customer takes")))[0] == 0
+    await demo.said("is taken back", since=told)
     assert await demo.shell(send) == (0, "command_status 0x00\n")
     await demo.said("  forwarded  ", since=refused)
     status, shown = await demo.shell(printed("To read what was done"))
@@ -266,6 +284,10 @@ async def test_what_serve_prints_does_what_it_says(demo: Demo) -> None:
     status, verdict = await demo.shell(printed("To prove that it was"))
     assert status == 0, verdict
     assert "ok: every record" in verdict
+    status, today = await demo.shell(printed("To see the day"))
+    assert status == 0, today
+    assert (await demo.shell(printed("To log out")))[0] == 0
+    assert not (demo.directory / "login").exists()
     demo.program.signal(signal.SIGINT)
     assert await demo.end() == 0
     assert demo.program.stderr == []

@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from smsfilter.cli.main import main
 from smsfilter.cli.saying import progress, say_force
+from tests.fakes import people
 from tests.fakes.daemon import ROOT
 from tests.fakes.desk import Desk
 from tests.fakes.redis_server import RedisServer
@@ -68,11 +69,13 @@ def type_in(
 ) -> Callable[..., Said]:
     """Types a command, gives exit status, standard output and standard error."""
 
-    def run(*words: str, stdin: str = "", terminal: bool = False) -> Said:
+    def run(*words: str, stdin: str = "", terminal: bool = False, by: str = people.DEFAULT) -> Said:
         stream = io.StringIO(stdin)
         monkeypatch.setattr(stream, "isatty", lambda: terminal, raising=False)
         monkeypatch.setattr("sys.stdin", stream)
         monkeypatch.setenv("COLUMNS", "160")
+        for name, value in desk.login(by).items():
+            monkeypatch.setenv(name, value)
         try:
             status = main([*words, "-c", str(desk.config_path)])
         except SystemExit as usage:

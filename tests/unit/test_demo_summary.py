@@ -166,12 +166,22 @@ def held(promises: tuple[Promise, ...]) -> list[bool]:
 @pytest.mark.parametrize(
     ("reports", "found"),
     [
-        pytest.param(Reports(2, 2, 2, 0.04), [True, True], id="all is well"),
-        pytest.param(Reports(2, 2, 2, 5.01), [False, True], id="too late"),
-        pytest.param(Reports(2, 1, 1, 0.04), [True, False], id="a text is not taken"),
-        pytest.param(Reports(2, 2, 1, 0.04), [True, False], id="an answer is missing"),
-        pytest.param(Reports(2, 2, 3, 0.04), [True, False], id="an answer comes twice"),
-        pytest.param(Reports(0, 0, 0, 0.0), [True, False], id="nobody texted"),
+        pytest.param(Reports(2, 2, 2, 0.04, 1, 1, 0.9), [True, True, True], id="all is well"),
+        pytest.param(Reports(2, 2, 2, 5.01, 1, 1, 0.9), [False, True, True], id="too late"),
+        pytest.param(
+            Reports(2, 1, 1, 0.04, 1, 1, 0.9), [True, False, True], id="a text is not taken"
+        ),
+        pytest.param(
+            Reports(2, 2, 1, 0.04, 1, 1, 0.9), [True, False, True], id="an answer is missing"
+        ),
+        pytest.param(
+            Reports(2, 2, 3, 0.04, 1, 1, 0.9), [True, False, True], id="an answer comes twice"
+        ),
+        pytest.param(Reports(0, 0, 0, 0.0, 1, 1, 0.9), [True, False, True], id="nobody texted"),
+        pytest.param(Reports(2, 2, 2, 0.04, 0, 0, 0.0), [True, True, False], id="none decided"),
+        pytest.param(Reports(2, 2, 2, 0.04, 1, 0, 0.0), [True, True, False], id="none told"),
+        pytest.param(Reports(2, 2, 2, 0.04, 1, 2, 0.9), [True, True, False], id="told twice"),
+        pytest.param(Reports(2, 2, 2, 0.04, 1, 1, 172_801.0), [True, True, False], id="told late"),
     ],
 )
 def test_what_becomes_of_the_texts(reports: Reports, found: list[bool]) -> None:

@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 
 from smsfilter.cli.demo.handset import Shown
 from smsfilter.cli.demo.summary import Count, Line, Phase, summarise
-from smsfilter.cli.demo.view import Frame, LiveView, PlainView, ending, picture, table
+from smsfilter.cli.demo.view import Frame, LiveView, PlainView, ending, picture, table, told
 from smsfilter.rules.verdict import Reason
 
 
@@ -71,6 +71,7 @@ def frame(now: float, *, reported: bool) -> Frame:
         is_over=False,
         newest=SPAM,
         story=[SPAM, REPORT, ANSWER] if reported else [],
+        clerk=[],
         lines=lines,
         reasons={
             ("acme", 0x66): Reason.BLOCKED_BY_REPORT,
@@ -102,6 +103,23 @@ def test_the_picture_tells_what_has_happened() -> None:
     ]
 
 
+def test_the_picture_tells_what_the_clerk_has_made_of_it() -> None:
+    decided = {
+        "case": 1,
+        "outcome": "upheld",
+        "rule": "sent_by_company",
+        "records": ["record:p/1/7"],
+    }
+    line = "The clerk decides case 1: upheld (sent_by_company: record:p/1/7)"
+    assert told(decided) == line
+    lines = text(picture(frame(6, reported=True)._replace(clerk=["before", line]), 80), 80)
+    assert lines[-1] == line
+    assert lines[-2] == f"  from 10086999: {ANSWER.text}"
+    assert (
+        told(decided | {"rule": "", "records": []}) == "The clerk decides case 1: upheld (no rule)"
+    )
+
+
 def test_the_picture_tells_that_it_was_taken_back() -> None:
     lines = text(picture(frame(9, reported=True)._replace(phase=Phase.AGAIN), 80), 80)
     assert "138****8000 has taken the report back." in lines
@@ -125,6 +143,8 @@ def test_the_whole_picture_of_ten_lines_fits_into_24() -> None:
     companies = ["Acme"] * 6 + ["Bravo Bank"] * 2 + ["Corner Shop"] * 2
     full = [shown.lines[0]._replace(company=company) for company in companies]
     story = [SPAM, REPORT, ANSWER, REPORT, ANSWER]
+    assert len(text(picture(shown._replace(lines=full, story=story), 80), 80)) <= 24
+    shown = shown._replace(clerk=["The clerk decides"])
     assert len(text(picture(shown._replace(lines=full, story=story), 80), 80)) <= 24
 
 

@@ -5,12 +5,15 @@ It knows what a customer knows: whom a text is from, and what the last answer sa
 
 import asyncio
 import re
+import time
 from typing import Final, NamedTuple
 
 from smsfilter.cli.demo.program import DemoError
 from smsfilter.cli.demo.simulator import SHORT_CODE, Arrival, Brought, Simulator
 from smsfilter.smpp.text import GSM, decode_text, encode_text
 
+RESULT: Final = "has been looked into"
+"""Words that stand in the answer to a case, and in no other text of the demo."""
 _HOW_TO_CANCEL: Final = re.compile(r"cancel \d+")
 
 
@@ -35,7 +38,11 @@ class Handset:
         self.texts = 0
         """How many the customer sent."""
         self.answers = 0
-        """How many came from the short code."""
+        """How many came from the short code, at once and by itself."""
+        self.results = 0
+        """How many say what a case has come to."""
+        self.result_at = 0.0
+        """When the latest of these came, by the monotonic clock."""
         self._smsc = smsc
         self._by_source: dict[str, Shown] = {}
 
@@ -44,7 +51,11 @@ class Handset:
         self.newest = shown = shown_by(arrival)
         if shown.peer == SHORT_CODE:
             self.story.append(shown)
-            self.answers += 1
+            if RESULT in shown.text:
+                self.result_at = time.monotonic()
+                self.results += 1
+            else:
+                self.answers += 1
         else:
             self._by_source[shown.peer] = shown
 

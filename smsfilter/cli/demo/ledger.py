@@ -4,6 +4,7 @@ All of it by the commands that an auditor has, which know nothing of the demo.
 """
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from smsfilter.cli.demo.program import command, succeed
@@ -20,7 +21,9 @@ ENTERED: Final = b"report taken"
 
 async def prove(site: "Site") -> Checked:
     """What the desk can prove of the block by what the proxy has put on record."""
-    return await _checked("block", "proof", BLOCK, "-c", str(site.config_file))
+    return await _checked(
+        "block", "proof", BLOCK, "-c", str(site.config_file), login=await site.logged_in()
+    )
 
 
 async def check(site: "Site", word: bytes) -> tuple[Checked, Checked]:
@@ -31,7 +34,8 @@ async def check(site: "Site", word: bytes) -> tuple[Checked, Checked]:
     whole, edited = site.directory / "ledger.jsonl", site.directory / "edited.jsonl"
     witness = site.directory / "witness.txt"
     witness.write_bytes((site.state_dir / "checkpoints.txt").read_bytes())
-    await succeed("audit", "export", str(whole), "-c", str(site.config_file))
+    config = ("-c", str(site.config_file))
+    await succeed("audit", "export", str(whole), *config, login=await site.logged_in())
     edited.write_bytes(altered(whole.read_bytes(), word))
     key = site.state_dir / "keys" / "ledger.pub"
     options = ("--key", str(key), "--witness", str(witness))
@@ -46,6 +50,6 @@ def altered(export: bytes, word: bytes) -> bytes:
     return export[:at] + b"x" + export[at + 1 :]
 
 
-async def _checked(*words: str) -> Checked:
-    done = await command(*words)
+async def _checked(*words: str, login: Path | None = None) -> Checked:
+    done = await command(*words, login=login)
     return Checked(done.status, (done.out or done.err).partition("\n")[0])

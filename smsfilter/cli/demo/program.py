@@ -14,8 +14,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
+from smsfilter.cli import loginfile
 from smsfilter.store.embedded import UNTIL_PARENT_ENDS
 
 START_TIMEOUT_S: Final = 20.0
@@ -39,9 +41,9 @@ class Done(NamedTuple):
     err: str
 
 
-async def command(*words: str) -> Done:
-    """Run `smsfilter WORDS` to its end."""
-    process = await _spawn(words, stderr=subprocess.PIPE)
+async def command(*words: str, login: Path | None = None) -> Done:
+    """Run `smsfilter WORDS` to its end, as whoever has logged in with the file `login`."""
+    process = await _spawn(("smsfilter", *words), subprocess.PIPE, login)
     try:
         out, err = await process.communicate()
     except BaseException:
@@ -52,12 +54,13 @@ async def command(*words: str) -> Done:
     return Done(await process.wait(), out.decode(), err.decode())
 
 
-async def succeed(*words: str) -> None:
-    """Run `smsfilter WORDS`. Raises DemoError where that goes wrong, with its last words."""
-    done = await command(*words)
+async def succeed(*words: str, login: Path | None = None) -> str:
+    """Run `smsfilter WORDS`, and return what it printed. Raises DemoError with its last words."""
+    done = await command(*words, login=login)
     if done.status:
         last = (done.err or done.out).strip().rpartition("\n")[2]
         raise DemoError(last or f"smsfilter {words[0]}: exit status {done.status}")
+    return done.out
 
 
 class Program:
@@ -78,9 +81,11 @@ class Program:
         """Whether there is a process to stop."""
         return self._hearing is not None
 
-    async def start(self, *words: str) -> None:
-        """Start `smsfilter WORDS`."""
-        self._process = await _spawn(words, stderr=subprocess.STDOUT)
+    async def start(
+        self, *words: str, module: str = "smsfilter", login: Path | None = None
+    ) -> None:
+        """Start `smsfilter WORDS`, or another module of Python."""
+        self._process = await _spawn((module, *words), subprocess.STDOUT, login)
         self._hearing = asyncio.create_task(self._hear())
 
     async def says(self, name: str, **fields: object) -> Event:
@@ -137,13 +142,17 @@ class Program:
         self._heard(event)
 
 
-async def _spawn(words: tuple[str, ...], stderr: int) -> asyncio.subprocess.Process:
-    program = [sys.executable, "-m", "smsfilter", *words]
+async def _spawn(
+    words: tuple[str, ...], stderr: int, login: Path | None
+) -> asyncio.subprocess.Process:
+    """Start a module of Python, as whoever has logged in with the file `login`."""
+    program = [sys.executable, "-m", *words]
+    env = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
     if sys.platform == "linux":
         program[:0] = [sys.executable, "-ISc", UNTIL_PARENT_ENDS, str(os.getpid())]
     return await asyncio.create_subprocess_exec(
         *program,
-        env={name: value for name, value in os.environ.items() if not _OURS.match(name)},
+        env=env if login is None else env | {loginfile.ENV: str(login)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from smsfilter.cli.demo import senders
+from smsfilter.cli.demo import people, senders
 from smsfilter.cli.demo.handset import shown_by
 from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival
 from smsfilter.cli.printable import printable
@@ -60,11 +60,21 @@ A sender in a dozen lines of smpplib, to be found in {file}:
      {report}
 3. Send again: refused, command_status 0x66 (ESME_RX_R_APPN). Why?
      {explain}
-4. The customer takes the report back. Send again: forwarded.
+4. A clerk looks into it: {clerk}, whose password in this demo is: {password}
+     {login}
+     {next}
+     {take}
+     {decide}
+   The customer is told by SMS. {first} is of headquarters too, with the same password.
+5. The customer takes the report back. Send again: forwarded.
      {take_back}
 
+Logged in, as above:
 To read what was done:        {show}
 To prove that it was:         {verify}
+To see the day:               {today}
+To log out:                   {logout}
+
 To watch the proxy:           {top}
 To change policy.yaml:        {reload}
 
@@ -111,6 +121,18 @@ def instructions(site: "Site", file: Path) -> str:
         ),
         report=shlex.join((*customer, f"{road.source}*Hello")),
         take_back=shlex.join((*customer, "cancel")),
+        clerk=f"{people.CLERK.id}, {people.CLERK.name}",
+        first=f"{people.FIRST.id}, {people.FIRST.name},",
+        password=people.PASSWORD,
+        login=_smsfilter("login", people.CLERK.id, "-c", config),
+        next=_smsfilter("case", "next", "-c", config),
+        take=_smsfilter("case", "take", "1", "-c", config),
+        decide=_smsfilter(
+            *("case", "decide", "1", "--outcome", "upheld", "--why", "it came from Acme"),
+            *("--reply", "-c", config),
+        ),
+        today=_smsfilter("desk", "today", "-c", config),
+        logout=_smsfilter("logout", "-c", config),
         explain=_smsfilter("explain", "-c", config, *message),
         show=_smsfilter("audit", "show", "-c", config),
         verify=f"{export} | {_smsfilter('audit', 'verify', '-', '--key', key)}",

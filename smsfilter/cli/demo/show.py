@@ -32,7 +32,16 @@ from smsfilter.cli.demo.summary import (
     proven,
     summarise,
 )
-from smsfilter.cli.demo.view import PLAIN_WIDTH, Frame, LiveView, PlainView, ending, picture, table
+from smsfilter.cli.demo.view import (
+    PLAIN_WIDTH,
+    Frame,
+    LiveView,
+    PlainView,
+    ending,
+    picture,
+    table,
+    told,
+)
 from smsfilter.rules.numbers import mask
 from smsfilter.rules.verdict import Reason
 from smsfilter.smpp.const import ESME_ROK, STATUS_NAMES
@@ -97,8 +106,11 @@ class Course:
         self._began = time.monotonic()
         self._report, self._end = seconds * REPORT_AT, seconds
         self._in_force_s = 0.0
+        self._taken_at = 0.0
+        self._decided: list[Event] = []
         self._proof = Checked(1, "not asked for")
         site.arrived, site.refused = self._arrived, self._refused
+        site.decided = self._decided.append
 
     async def run(self) -> Summary:
         """Go through it, and return what was counted."""
@@ -110,8 +122,16 @@ class Course:
         finally:
             if self._view is not None:
                 self._view.close()
-        taken = self._site.smsc.taken
-        reports = Reports(self._handset.texts, taken, self._handset.answers, self._in_force_s)
+        handset = self._handset
+        reports = Reports(
+            handset.texts,
+            self._site.smsc.taken,
+            handset.answers,
+            self._in_force_s,
+            len(self._decided),
+            handset.results,
+            handset.result_at - self._taken_at,
+        )
         further = (*answered(reports), *proven(self._proof, whole, edited))
         return summarise(self._lines(), self._tally.strays, further)
 
@@ -125,8 +145,11 @@ class Course:
             self._began = time.monotonic()
             await self._until(self._report, Phase.BEFORE)
             brought = await self._taken(self._handset.report(ROADS[0].source))
-            self._in_force_s = brought.seconds
+            self._in_force_s, self._taken_at = brought.seconds, time.monotonic()
             self._moment.phase = Phase.AFTER
+            await self._site.begin_clerk()
+            await self._until(0, Phase.AFTER, 0, results=1)
+            await self._site.end_clerk()
             await self._until(self._end * TAKE_BACK_AT, Phase.AFTER)
             self._proof = await self._meanwhile(ledger.prove(self._site))
             self._moment.phase = Phase.TAKING_BACK
@@ -140,14 +163,20 @@ class Course:
             ends = [asyncio.to_thread(sender.join, senders.ANSWER_S) for sender in self._senders]
             await asyncio.gather(*ends)
 
-    async def _until(self, due: float, phase: Phase, enough: int = ENOUGH) -> None:
-        """Let them send until `due`, and until there is enough on each line and no text is open."""
+    async def _until(
+        self, due: float, phase: Phase, enough: int = ENOUGH, results: int = 0
+    ) -> None:
+        """Let them send until `due`, and until there is enough on each line and no text is open.
+
+        `results` is how many cases the customer has to have been told of.
+        """
         late = max(due, self._now()) + PATIENCE_S
         while True:
             await self._check()
             self._look()
             is_enough = all(line.counts[phase].sent >= enough for line in self._lines())
             is_enough &= self._handset.answers >= self._handset.texts
+            is_enough &= self._handset.results >= results
             if self._now() >= (due if is_enough else late):
                 return
             await asyncio.sleep(REFRESH_S)
@@ -223,6 +252,7 @@ class Course:
             self._halt.is_set(),
             self._handset.newest,
             list(self._handset.story),
+            [told(each) for each in self._decided],
             self._lines(),
             self._reasons,
         )

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
-from smsfilter.cli.demo import senders
+from smsfilter.cli.demo import clerk, people, senders
+from smsfilter.cli.demo.handset import RESULT
 from smsfilter.cli.demo.program import DemoError, Event, Program, succeed
 from smsfilter.cli.demo.simulator import HOST, SHORT_CODE, Arrival, Simulator
 from smsfilter.rules.policy import Policy
@@ -25,7 +26,7 @@ from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-REPLIES: Final = {
+REPLIES: Final[dict[str, Any]] = {
     "blocked": "Report {id}: this company cannot text you any more. You will hear within 48 hours "
     "what became of it. To take it back, reply: cancel {id}",
     "withdrawn": "Report {id} is taken back, and its block has ended.",
@@ -33,6 +34,13 @@ REPLIES: Final = {
     "unmatched": "Report {id}: we look for the sender. You will hear within 48 hours.",
     "ask_number": "Whose text is it? Please reply: NUMBER*text. Report {id}",
     "unknown_id": "We do not find that report. Please check its number.",
+    "result": "Report {id} " + RESULT + ": {outcome}. If you do not agree, reply: appeal {id}",
+    "outcomes": {
+        "upheld": "it was spam",
+        "not_spam": "it was no spam",
+        "unresolvable": "its sender was not found",
+        "referred": "passed on to others",
+    },
     "nonsense": "We do not understand. To report a text, send: NUMBER*text",
 }
 """What the handset is answered, in the language of the demo."""
@@ -44,7 +52,8 @@ class Site:
     Proxy and SMSC listen on ports that are free where none is given.
 
     `arrived` is called for each message at the SMSC, in the SMSC's thread, and `refused` with each
-    line of the proxy's log that says so; set them to listen.
+    line of the proxy's log that says so; set them to listen. `decided` is called with what the
+    clerk, who works from `begin_clerk` to `end_clerk`, says of each case.
     """
 
     def __init__(self, port: int, smsc_port: int = 0) -> None:
@@ -53,8 +62,10 @@ class Site:
         self.admin = ""
         self.arrived: Callable[[Arrival], None] = lambda _: None
         self.refused: Callable[[Event], None] = lambda _: None
+        self.decided: Callable[[Event], None] = lambda _: None
         self._proxy = Program("proxy", self._heard)
         self._desk = Program("desk", lambda _: None)
+        self._clerk = self._program_of_clerk()
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -74,11 +85,11 @@ class Site:
     @property
     def failed(self) -> str:
         """Why one of the programs has ended, if one has."""
-        return self._proxy.failed or self._desk.failed
+        return self._proxy.failed or self._desk.failed or self._clerk.failed
 
     async def ends(self) -> None:
         """Wait for what should not happen: the end of a program; `failed` says why it did."""
-        ends = [asyncio.create_task(program.ends()) for program in (self._proxy, self._desk)]
+        ends = [asyncio.create_task(program.ends()) for program in self._started()]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -179,21 +190,48 @@ class Site:
         config = ("-c", str(self.config_file))
         self._stack.push_async_callback(self._stop_programs)
         await self._proxy.start("proxy", *config)  # it comes up while the desk is prepared
-        await succeed("desk", "init", *config)
+        first = people.FIRST
+        who = ("--first", first.id, "--name", first.name, "--person", first.number)
+        await succeed("desk", "init", *who, *config)
         await self._desk.start("desk", *config)
         listening = await self._proxy.says("listening")
         self.port = int(listening["listen"][0].rpartition(":")[2])
         self.admin = listening["admin"]
         await self._desk.says("listening")
-        await succeed("company", "import", str(self.registry_file), *config)
+        await people.come_in(self.state_dir, self.directory)
+        login = people.login_file(self.directory, people.FIRST)
+        await succeed("company", "import", str(self.registry_file), *config, login=login)
         await self._desk.says("centre_bound")
         await self._proxy.says("registry_loaded", companies=len(senders.COMPANIES))
         await self._proxy.says("ready")
 
+    async def begin_clerk(self) -> None:
+        """Have the cases answered from now on."""
+        login = people.login_file(self.directory, people.CLERK)
+        await self._clerk.start(str(self.state_dir), module=clerk.__name__, login=login)
+
+    async def end_clerk(self) -> None:
+        """Let the clerk go: each look for a case that is not there would be entered."""
+        done, self._clerk = self._clerk, self._program_of_clerk()
+        await done.stop()
+
+    async def logged_in(self) -> Path:
+        """Have somebody of headquarters log in, and return the login file, for a command."""
+        return await people.log_in(self.state_dir, self.directory, people.FIRST)
+
+    def _program_of_clerk(self) -> Program:
+        return Program("clerk", self._heard_of_case)
+
     async def _stop_programs(self) -> None:
         """End them at the same time, so that one that hangs delays nobody."""
-        started = [program for program in (self._proxy, self._desk) if program.is_started]
-        await asyncio.gather(*(program.stop() for program in started))
+        await asyncio.gather(*(program.stop() for program in self._started()))
+
+    def _started(self) -> list[Program]:
+        programs = (self._proxy, self._desk, self._clerk)
+        return [program for program in programs if program.is_started]
+
+    def _heard_of_case(self, event: Event) -> None:
+        self.decided(event)
 
     def _heard(self, event: Event) -> None:
         if event["event"] == "refused":

@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple
 
 IN_FORCE_S: Final = 5.0
 """From a report to its block in force, at most."""
+ANSWERED_H: Final = 48
+"""From a report to what it has come to, at most."""
 
 
 class Phase(IntEnum):
@@ -114,6 +116,12 @@ class Reports(NamedTuple):
     """SMS of the short code to the customer."""
     in_force_s: float
     """From the report's first octet to its ESME_ROK."""
+    decided: int
+    """Cases of which the clerk, a program of its own, says that they are decided."""
+    results: int
+    """SMS to the customer that say what a case has come to."""
+    result_s: float
+    """From the report's ESME_ROK to the last of them."""
 
 
 class Checked(NamedTuple):
@@ -154,6 +162,12 @@ def answered(reports: Reports) -> tuple[Promise, ...]:
             "each text to the short code is answered",
             0 < texts == taken == answers,
             f"{texts} sent, {taken} taken, {answers} answers on the handset",
+        ),
+        Promise(
+            f"a clerk has answered within {ANSWERED_H} hours",
+            0 < reports.decided == reports.results and reports.result_s <= ANSWERED_H * 3600,
+            f"{reports.decided} decided, {reports.results} told by SMS "
+            f"after {reports.result_s:.1f} s",
         ),
     )
 

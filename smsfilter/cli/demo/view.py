@@ -6,7 +6,7 @@ they come here.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from smsfilter.cli.demo.handset import Shown
 from smsfilter.cli.demo.simulator import SHORT_CODE
@@ -24,7 +24,7 @@ PLAIN_WIDTH: Final = 100
 """Columns where there is no terminal to ask."""
 LINE_EACH_S: Final = 1.0
 TEXTS: Final = 3
-"""Of the handset's, so that the whole picture fits into 24 lines."""
+"""Of the handset's and the clerk's, so that the whole picture fits into 24 lines."""
 
 
 class Frame(NamedTuple):
@@ -46,6 +46,8 @@ class Frame(NamedTuple):
     """What the customer's handset shows."""
     story: Sequence[Shown]
     """What was reported, what the customer texted, and the answers."""
+    clerk: Sequence[str]
+    """What the clerk has decided, in a line for each case."""
     lines: Sequence[Line]
     reasons: Mapping[tuple[str, int], str]
     """By account and command_status, what the proxy's log says of it."""
@@ -77,7 +79,7 @@ class PlainView:
         self._console = console
         self._due = 0.0
         self._headline: tuple[str, str] | None = None
-        self._texts = 0
+        self._texts = self._cases = 0
 
     def show(self, frame: Frame) -> None:
         """Print what is new."""
@@ -86,6 +88,9 @@ class PlainView:
         for shown in frame.story[self._texts :]:
             self._print(f"{_clock(frame.now)}  the handset of {frame.customer}, {spoken(shown)}")
         self._texts = len(frame.story)
+        for decided in frame.clerk[self._cases :]:
+            self._print(f"{_clock(frame.now)}  {decided}")
+        self._cases = len(frame.clerk)
         if (new := headline(frame)) != self._headline:
             self._headline = new
             self._print("\n".join(new))
@@ -101,7 +106,7 @@ class PlainView:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def picture(frame: Frame, width: int, texts: int = TEXTS) -> "RenderableType":
+def picture(frame: Frame, width: int, texts: int | None = None) -> "RenderableType":
     """Lay one moment out for a terminal, with so many of the handset's texts."""
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -113,6 +118,8 @@ def picture(frame: Frame, width: int, texts: int = TEXTS) -> "RenderableType":
     clock = f"{_clock(frame.now)} of {_clock(frame.end)}"
     title.add_row(Text("smsfilter demo", "bold"), Text(clock, "dim"))
     first, second = headline(frame)
+    if texts is None:
+        texts = TEXTS - len(frame.clerk[-1:])
     return Group(
         title,
         Text(way(frame), "dim", no_wrap=True, overflow="ellipsis"),
@@ -120,6 +127,7 @@ def picture(frame: Frame, width: int, texts: int = TEXTS) -> "RenderableType":
         Text(second),
         table(frame, width),
         *handset(frame, texts),
+        *(Text(each, "bold", no_wrap=True, overflow="ellipsis") for each in frame.clerk[-1:]),
     )
 
 
@@ -140,6 +148,12 @@ def handset(frame: Frame, texts: int) -> list["Text"]:
             for each in shown[-texts:]
         ),
     ]
+
+
+def told(decided: Mapping[str, Any]) -> str:
+    """Say what the clerk has made of a case, and by what."""
+    by = f"{decided['rule']}: {', '.join(decided['records'][:1])}" if decided["rule"] else "no rule"
+    return f"The clerk decides case {decided['case']}: {decided['outcome']} ({by})"
 
 
 def spoken(shown: Shown) -> str:

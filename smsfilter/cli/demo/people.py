@@ -1,0 +1,107 @@
+"""The staff of the demo: the first two people come in as they do anywhere, and one is the clerk.
+
+The first is made on the desk's machine with a code; the second is invited by the first, with one
+half of a code from them and the other one from the machine. All of it by the desk's API, and with a
+password that is known to everybody who reads this: it opens this demo and nothing else.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import httpx
+
+from smsfilter.cli.demo.program import DemoError
+from smsfilter.deskconfig import SOCKET
+
+PASSWORD: Final = "made up for the demo"  # noqa: S105 - it is printed, too
+TIMEOUT_S: Final = 30.0
+
+
+class Person(NamedTuple):
+    """Somebody of the demo's staff."""
+
+    id: str
+    name: str
+    number: str
+    """The operator's own for them."""
+    roles: tuple[str, ...]
+
+
+FIRST: Final = Person("li.wei", "Li Wei", "E1001", ("headquarters",))
+CLERK: Final = Person("wang.fang", "Wang Fang", "E1002", ("clerk", "headquarters"))
+"""The second person of headquarters, who answers the cases: a third one would need them both."""
+
+
+async def come_in(state_dir: Path, folder: Path) -> None:
+    """Have both enrol and log in, and keep their login files in `folder`. Raises DemoError."""
+    async with _asking(state_dir) as http:
+        staff = _Staff(http, folder)
+        on_machine = await staff.post(f"/staff/{FIRST.id}/code")
+        token = await staff.enrols(FIRST, *on_machine["halves"])
+        invited = await staff.post("/staff/bootstrap", _asked(CLERK), token)
+        on_machine = await staff.post(f"/staff/{CLERK.id}/code")
+        await staff.enrols(CLERK, invited["half"], on_machine["half"])
+
+
+async def log_in(state_dir: Path, folder: Path, person: Person) -> Path:
+    """Have one of them log in; their login file. Raises DemoError."""
+    async with _asking(state_dir) as http:
+        await _Staff(http, folder).logs_in(person)
+    return login_file(folder, person)
+
+
+def login_file(folder: Path, person: Person) -> Path:
+    """Return where the login of a person is kept."""
+    return folder / f"login-{person.id}.json"
+
+
+def _asking(state_dir: Path) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.AsyncHTTPTransport(uds=str(state_dir / SOCKET)),
+        base_url="http://desk/v1",
+        timeout=TIMEOUT_S,
+        trust_env=False,
+    )
+
+
+def _asked(person: Person) -> dict[str, Any]:
+    return {
+        "id": person.id,
+        "person": person.number,
+        "name": person.name,
+        "roles": list(person.roles),
+    }
+
+
+class _Staff:
+    def __init__(self, http: httpx.AsyncClient, folder: Path) -> None:
+        self._http = http
+        self._folder = folder
+
+    async def enrols(self, person: Person, first: str, second: str) -> str:
+        """Enrol with both halves of a code and log in; the token."""
+        halves = {"first": first, "second": second}
+        await self.post("/enrol", {"staff": person.id, "password": PASSWORD, **halves})
+        return await self.logs_in(person)
+
+    async def logs_in(self, person: Person) -> str:
+        """Log in, and keep the login file; the token."""
+        said = await self.post("/login", {"staff": person.id, "password": PASSWORD})
+        token: str = said["token"]
+        path = login_file(self._folder, person)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"url": None, "token": token, "staff": person.id}))
+        return token
+
+    async def post(self, path: str, body: Any = None, token: str | None = None) -> dict[str, Any]:
+        """Have something done, on the machine where nobody has logged in."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
+            response = await self._http.post(path, json=body or {}, headers=headers)
+            said: dict[str, Any] = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise DemoError(f"the desk did not answer: {error}") from None
+        if response.is_error:
+            raise DemoError(f"the desk refused {path}: {said.get('detail', '')}")
+        return said
