@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, Text, cast, func, literal, or_, select
 
 from smsfilter import log
 from smsfilter.cases.warning import BY, Notice, Warnings
@@ -184,7 +184,7 @@ def daily(connection: Connection, day: date, zone: ZoneInfo) -> dict[str, Any]:
 
 def _unwarned(connection: Connection, kind: Warned, due: tuple[int, int]) -> Sequence[Row[Any]]:
     """Open cases that are due between two moments and that nobody was warned of in this way."""
-    about = func.concat("case:", case_file.c.id)
+    about = literal("case:") + cast(case_file.c.id, Text)
     before = (
         select(warning.c.id)
         .where(
