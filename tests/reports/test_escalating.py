@@ -14,6 +14,7 @@ from sqlalchemy import insert, update
 
 from smsfilter.cases.assigning import Assigning
 from smsfilter.cases.escalating import DAILY_HOUR, Escalating
+from smsfilter.cases.figures import CaseMetrics
 from smsfilter.cases.warning import Warnings
 from smsfilter.cases.webhook import SIGNATURE, Webhook
 from smsfilter.flow.clock import Warned
@@ -47,8 +48,9 @@ class Watch:
         texts = Replies.model_validate({})
         self.warnings = Warnings(self.bureau.vault, texts, hooked=self.hooked)
         self.assigning = Assigning(self.bureau.office, rosters)
+        self.metrics = CaseMetrics()
         self.escalating = Escalating(
-            self.bureau.office, rosters, self.warnings, lambda: self.monotonic
+            self.bureau.office, rosters, self.warnings, self.metrics, lambda: self.monotonic
         )
 
     def do(self, step: Any) -> Any:
@@ -225,12 +227,12 @@ async def test_a_clock_that_jumps_holds_the_warnings_and_no_block(watch: Watch):
     watch.bureau.later(49 * HOUR)  # the wall clock alone
     await watch.look()
     assert watch.warned() == []
-    assert watch.escalating.held
+    assert watch.metrics.held
     await watch.bureau.says(BERT, SPAM)
     assert watch.bureau.in_force == {(ANNA, "acme"), (BERT, "acme")}
     watch.bureau.later(-49 * HOUR)
     await watch.look()
-    assert not watch.escalating.held
+    assert not watch.metrics.held
     assert watch.warned() == []
     assert [each.action for each in watch.bureau.acts("escalations held")] == ["escalations held"]
     assert len(watch.bureau.acts("escalations resumed")) == 1
