@@ -2,7 +2,7 @@
 
 import asyncio
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final
@@ -14,6 +14,7 @@ from smsfilter import log, tasks
 from smsfilter.desk.entrance import Asker
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.releases import Kind
 from smsfilter.flow.rights import OPERATOR, Right, Role
 from smsfilter.staff import login, looking, rota_routes, tally
 from smsfilter.staff.login import Logins
@@ -43,6 +44,7 @@ class StaffRoom:
             *looking.routes(office),
             *rota_routes.routes(office),
         )
+        self.releases: Mapping[str, Kind] = {}
         self.collectors: Sequence[Collector] = ()
 
     async def start(self) -> None:
