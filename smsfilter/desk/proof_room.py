@@ -4,7 +4,7 @@ A proof says what a customer was sent and when, so it is entered into the ledger
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from prometheus_client.registry import Collector

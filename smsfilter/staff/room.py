@@ -16,7 +16,8 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.releases import Kind
 from smsfilter.flow.rights import OPERATOR, Right, Role
-from smsfilter.staff import login, looking, rota_routes, tally
+from smsfilter.staff import changing, login, looking, rota_routes, tally
+from smsfilter.staff.changing import Changing
 from smsfilter.staff.login import Logins
 from smsfilter.staff.passwords import Passwords
 from smsfilter.staff.sessions import CALLER, Caller, Sessions
@@ -39,12 +40,14 @@ class StaffRoom:
         self._tally = Tally()
         self._tasks: list[asyncio.Task[None]] = []
         logins = Logins(office, self._sessions, self._passwords, self._tally)
+        changes = Changing(office)
+        self.releases: Mapping[str, Kind] = changes.kinds
         self.routes: Sequence[Route] = (
             *login.routes(logins),
             *looking.routes(office),
+            *changing.routes(changes),
             *rota_routes.routes(office),
         )
-        self.releases: Mapping[str, Kind] = {}
         self.collectors: Sequence[Collector] = ()
 
     async def start(self) -> None:
