@@ -287,12 +287,18 @@ def find(connection: Connection, block_id: int) -> Row[Any] | None:
 def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
     """Say blocks as they may be shown: numbers are masked, a person's as a sender too."""
     found = list(rows)
-    people = filter(None, (blocks.person(each.target) for each in found))
-    masked = vault.masked(connection, {*(each.customer for each in found), *people})
-    return [_told(each, masked) for each in found]
+    masked = vault.masked(connection, people(found))
+    return [as_listed(each, masked) for each in found]
 
 
-def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+def people(rows: Iterable[Row[Any]]) -> set[str]:
+    """Return the customers whose numbers, masked, these blocks show."""
+    found = [(each.customer, blocks.person(each.target)) for each in rows]
+    return {each for both in found for each in both if each is not None}
+
+
+def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+    """Say a block as a list has it."""
     sender = blocks.person(row.target)
     return {
         "id": row.id,

@@ -65,9 +65,14 @@ def page(
 def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
     """Say reports as a list has them."""
     found = list(rows)
-    people = {each.reported_customer for each in found if each.reported_customer is not None}
-    masked = vault.masked(connection, {*(each.customer for each in found), *people})
-    return [_told(each, masked) for each in found]
+    masked = vault.masked(connection, people(found))
+    return [as_listed(each, masked) for each in found]
+
+
+def people(rows: Iterable[Row[Any]]) -> set[str]:
+    """Return the customers whose numbers, masked, these reports show."""
+    found = [(each.customer, each.reported_customer) for each in rows]
+    return {each for both in found for each in both if each is not None}
 
 
 def of_case(connection: Connection, case: int, most: int) -> Sequence[Row[Any]]:
@@ -133,7 +138,8 @@ def _within(branches: frozenset[str]) -> ColumnElement[bool]:
     return of.scalar_subquery().in_(sorted(branches))
 
 
-def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+    """Say a report as a list has it."""
     source = row.reported_norm
     if row.reported_customer is not None:
         source = masked[row.reported_customer]
