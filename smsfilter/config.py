@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from smsfilter.deskconfig import DeskConfig, RecordsConfig
 from smsfilter.ends import Listen, TCPAddress, Upstream
+from smsfilter.peopleconfig import secured
 from smsfilter.rules.policy import Duration, Policy
 from smsfilter.sections import Count, Section, Span, default, listed, read_password, some
 from smsfilter.tls import ClientTLS, FileError, ServerTLS
@@ -258,6 +259,7 @@ def desk_problems(config: Config, document: Document) -> Iterator[Problem]:
         return
     centre = config.desk.report_centre
     yield from _unusable(centre.secured(), document)
+    yield from _unusable(secured(config.desk.listen), document)
     for loc, password in (
         (("desk", "report_centre", "password_file"), centre.password),
         (("records", "password_file"), config.records.password),

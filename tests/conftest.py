@@ -303,6 +303,7 @@ async def make_desk(make_site: MakeSite) -> AsyncIterator[MakeDesk]:
     config=     what differs from the default configuration, as nested dicts
     registry=   what the desk is told of companies at first; None for nothing
     started=False   start neither; proxy=False: do not start the proxy
+    hires=False     nobody works there yet
     """
     from tests.fakes.desk import Desk
     from tests.fakes.registry import REGISTRY
@@ -317,12 +318,13 @@ async def make_desk(make_site: MakeSite) -> AsyncIterator[MakeDesk]:
             registry: dict[str, Any] | None = REGISTRY,
             started: bool = True,
             proxy: bool = True,
+            hires: bool = True,
         ) -> Desk:
             if site is None:
                 site = await make_site(registry=None, index_ready=False, started=False)
             desk = Desk(site, records, config)
             stack.push_async_callback(desk.close)
-            await desk.init()
+            await desk.init(hires=hires)
             if registry is not None:
                 await desk.load_companies(registry)
             if started:

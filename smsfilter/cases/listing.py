@@ -134,12 +134,12 @@ def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list
     found = list(rows)
     masked = vault.masked(connection, {each.customer for each in found})
     numbers = _numbers(connection, [each.id for each in found])
-    return [_told(each, masked, numbers) for each in found]
+    return [as_listed(each, masked, numbers.get(each.id)) for each in found]
 
 
-def _told(row: Row[Any], masked: dict[str, str], numbers: dict[int, int]) -> dict[str, Any]:
+def as_listed(row: Row[Any], masked: dict[str, str], number: int | None) -> dict[str, Any]:
+    """Say a case as a list has it; `number` is the id of its first report."""
     target: str | None = row.target
-    number = numbers.get(row.id)
     return {
         "id": row.id,
         "report": None if number is None else ids.spell(number),

@@ -17,7 +17,9 @@ from smsfilter.desk.blocks import SOURCE
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.timeline import timeline
+from smsfilter.desk.vault import masked
 from smsfilter.reports import cases, showing
+from smsfilter.reports.cases import ORDERS
 from smsfilter.store.schema import (
     block,
     decision,
@@ -62,9 +64,12 @@ def whole(
     connection: Connection, office: Office, evidence: Evidence, row: Row[Any]
 ) -> dict[str, Any]:
     """Say all that is known of a case but for what customers wrote and their numbers."""
-    vault, parts = office.vault, _parts(connection, row)
-    (said,) = listing.told(connection, vault, [row])
-    reports = showing.told(connection, vault, parts.reports)
+    parts = _parts(connection, row)
+    people = {row.customer} | showing.people(parts.reports) | blocking.people(parts.blocks)
+    numbers = office.vault.numbers(connection, people)
+    masks = masked(numbers, people)
+    first = next((each.id for each in parts.reports if each.state not in ORDERS), None)
+    reports = [showing.as_listed(each, masks) for each in parts.reports]
     for each, kept in zip(reports, parts.reports, strict=True):
         each["match"] = kept.match_kind
         each["evidence"] = json.loads(kept.evidence) if kept.evidence else {}
@@ -72,14 +77,14 @@ def whole(
     seen = [
         *_in_force(parts),
         *_receipts(parts, acts),
-        *_refused(connection, office, evidence, row),
+        *_refused(connection, office, evidence, row, numbers.get(row.customer)),
     ]
     seen += [*_incidents(parts), *_warnings(parts)]
-    return said | {
+    return listing.as_listed(row, masks, first) | {
         "source": next((each["source"] for each in reports if each["source"]), None),
         "since": row.since,
         "reports": reports,
-        "blocks": blocking.told(connection, vault, parts.blocks),
+        "blocks": [blocking.as_listed(each, masks) for each in parts.blocks],
         "decisions": [
             {"round": each.round, "outcome": each.outcome, "by": each.by, "at": each.at}
             for each in parts.decisions
@@ -199,19 +204,20 @@ _REFUSED: Final = (
 
 
 def _refused(
-    connection: Connection, office: Office, evidence: Evidence, row: Row[Any]
+    connection: Connection,
+    office: Office,
+    evidence: Evidence,
+    row: Row[Any],
+    digits: str | None,
 ) -> list[dict[str, Any]]:
     """What the proxies have refused of whom the case is about since it was opened."""
-    target = cases.target(connection, row.id)
-    if target is None:
-        return []
-    digits = office.vault.numbers(connection, [row.customer]).get(row.customer)
-    if digits is None:
+    if row.target is None or digits is None:
         return []
     records = evidence.records()
     tokens = [each.tokens(digits.encode()) for each in records.folders]
     refused = connection.execute(_REFUSED, {"tokens": tokens, "since": row.opened_at}).all()
-    if not refused:
+    target = cases.target(connection, row.id) if refused else None
+    if target is None:
         return []
     companies = set() if target.startswith(SOURCE) else proving.companies_of(connection, target)
     sources = proving.sources_of(connection, office, target)

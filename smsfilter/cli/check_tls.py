@@ -14,7 +14,7 @@ from smsfilter.cli.check import Caution
 
 if TYPE_CHECKING:
     from smsfilter.config import Loaded, Place
-    from smsfilter.tls import Certificate
+    from smsfilter.tls import Certificate, ClientTLS, ServerTLS
 
 
 def refuse_expired(loaded: "Loaded") -> None:
@@ -51,7 +51,7 @@ def _ending(loaded: "Loaded") -> Iterator[Caution]:
 def _unprotected(loaded: "Loaded") -> Iterator[Caution]:
     from smsfilter.tls import ClientTLS  # noqa: PLC0415
 
-    for loc, section in loaded.config.proxy.secured():
+    for loc, section in _sections(loaded):
         if isinstance(section, ClientTLS) and not section.verify:
             place = loaded.config_file.place((*loc, "verify"))
             yield place, "verify is false: anybody can pose as this SMSC and read every message"
@@ -74,6 +74,17 @@ def _unreachable(loaded: "Loaded") -> Iterator[Caution]:
 
 
 def _certificates(loaded: "Loaded") -> "Iterator[tuple[Place, Certificate]]":
-    for loc, section in loaded.config.proxy.secured():
+    for loc, section in _sections(loaded):
         for one in section.read().certificates:
             yield loaded.config_file.place((*loc, one.key)), one
+
+
+def _sections(
+    loaded: "Loaded",
+) -> "Iterator[tuple[tuple[str | int, ...], ServerTLS | ClientTLS]]":
+    """Give the sections of the proxy and of the desk's own addresses."""
+    from smsfilter.peopleconfig import secured  # noqa: PLC0415 - start-up stays light
+
+    yield from loaded.config.proxy.secured()
+    if loaded.config.desk is not None:
+        yield from secured(loaded.config.desk.listen)

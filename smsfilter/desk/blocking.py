@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, or_, select,
 from smsfilter.desk import blocks
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.company import survivor
+from smsfilter.desk.silence import silence
 from smsfilter.desk.vault import Vault
-from smsfilter.flow.case import State
+from smsfilter.flow.case import TABLE, Event, State
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.headers import source_forms
 from smsfilter.rules.numbers import subscriber
@@ -154,7 +155,9 @@ def _done_with(transaction: Transaction, ended: Row[Any], reason: str) -> tuple[
         .values(state=state)
         .returning(report.c.id)
     ).all()
-    if reason in _FINAL:
+    standing = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
+    if reason in _FINAL and Event.WITHDRAW in TABLE[State(standing or "")]:
+        silence(transaction, case)
         connection.execute(
             update(case_file)
             .where(case_file.c.id == case)
@@ -284,12 +287,18 @@ def find(connection: Connection, block_id: int) -> Row[Any] | None:
 def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
     """Say blocks as they may be shown: numbers are masked, a person's as a sender too."""
     found = list(rows)
-    people = filter(None, (blocks.person(each.target) for each in found))
-    masked = vault.masked(connection, {*(each.customer for each in found), *people})
-    return [_told(each, masked) for each in found]
+    masked = vault.masked(connection, people(found))
+    return [as_listed(each, masked) for each in found]
 
 
-def _told(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+def people(rows: Iterable[Row[Any]]) -> set[str]:
+    """Return the customers whose numbers, masked, these blocks show."""
+    found = [(each.customer, blocks.person(each.target)) for each in rows]
+    return {each for both in found for each in both if each is not None}
+
+
+def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
+    """Say a block as a list has it."""
     sender = blocks.person(row.target)
     return {
         "id": row.id,

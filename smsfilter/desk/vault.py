@@ -5,7 +5,7 @@ no row, no data. A job of the desk opens what it needs by `numbers` and enters o
 with the count. Everywhere else a customer is an id and a masked number.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
@@ -82,8 +82,7 @@ class Vault:
     def masked(self, connection: Connection, ids: Iterable[str]) -> dict[str, str]:
         """Return what may be shown of customers' numbers: 138****8000."""
         wanted = list(ids)
-        numbers = self.numbers(connection, wanted)
-        return {each: mask(numbers[each]) if each in numbers else ERASED for each in wanted}
+        return masked(self.numbers(connection, wanted), wanted)
 
     # --- for people: entered, then opened
 
@@ -107,3 +106,8 @@ class Vault:
             detail={"column": column, "purpose": purpose},
         )
         return self._seal.open(sealed, place(table, column, row)).decode()
+
+
+def masked(numbers: Mapping[str, str], ids: Iterable[str]) -> dict[str, str]:
+    """Return what may be shown of numbers that were opened; those that are missing are erased."""
+    return {each: mask(numbers[each]) if each in numbers else ERASED for each in ids}

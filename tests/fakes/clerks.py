@@ -82,8 +82,8 @@ async def desk_of_clerks(
     server: RedisServer,
 ) -> AsyncIterator[Clerks]:
     """Open a desk with PEOPLE and BRANCHES."""
-    section = {"branches": BRANCHES, "decisions": [{"proxy": PROXY, "path": "copy"}]}
-    async with open_desk(folder, urls, server, **section) as desk:
+    more: dict[str, Any] = {"branches": BRANCHES, "decisions": [{"proxy": PROXY, "path": "copy"}]}
+    async with open_desk(folder, urls, server, **more) as desk:
         for name, (role, branch) in PEOPLE.items():
             await desk.hire(name, role, branch=branch)
         yield Clerks(desk)

@@ -91,10 +91,11 @@ class Desk(Daemon):
         """Where the running desk is reached by people over TCP."""
         return int(self.logged("listening")[-1]["listen"][1].rpartition(":")[2])
 
-    async def init(self) -> None:
-        """Make keys and records, and two people who may do everything."""
+    async def init(self, *, hires: bool = True) -> None:
+        """Make keys and records and, unless told otherwise, two people who may do everything."""
         await self.ran("desk", "init", by=None)
-        await asyncio.to_thread(people.two, self._url)
+        if hires:
+            await asyncio.to_thread(people.two, self._url)
 
     async def hire(self, who: str, *roles: str, branch: str = HEADQUARTERS, **over: Any) -> str:
         """Make an active person with a login, also while the desk runs; their id."""

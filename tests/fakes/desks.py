@@ -5,7 +5,7 @@ Who asks is a person with every role, unless a test names another one.
 """
 
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,8 @@ class At:
     def found(self) -> Founded:
         return found(self.config, BY)
 
-    def office(self) -> Office:
-        return Office.of(self.loaded)
+    def office(self, clock: Callable[[], int] = now_us) -> Office:
+        return Office.of(self.loaded, clock)
 
     @contextmanager
     def writing(self) -> Iterator[Office]:
@@ -154,10 +154,13 @@ class OpenDesk:
         at: At,
         office: Office,
         server: RedisServer,
-        routes: Sequence[Route] = (),
+        routes: Sequence[Route],
         who: str | None = people.DEFAULT,
+        *,
+        staff: StaffRoom,
     ) -> None:
         self.at = at
+        self.staff = staff
         self.routes = routes
         self.office = office
         self.server = server
@@ -173,7 +176,9 @@ class OpenDesk:
     def as_(self, who: str | None) -> "OpenDesk":
         """The same desk, asked by somebody else who was hired."""
         if who not in self._others:
-            self._others[who] = OpenDesk(self.at, self.office, self.server, self.routes, who)
+            self._others[who] = OpenDesk(
+                self.at, self.office, self.server, self.routes, who, staff=self.staff
+            )
         return self._others[who]
 
     async def hire(
@@ -240,14 +245,23 @@ class OpenDesk:
 
 @asynccontextmanager
 async def open_desk(
-    folder: Path, urls: tuple[str, str | None], server: RedisServer, **section: Any
+    folder: Path,
+    urls: tuple[str, str | None],
+    server: RedisServer,
+    *,
+    clock: Callable[[], int] = now_us,
+    hires: bool = True,
+    **section: Any,
 ) -> AsyncIterator[OpenDesk]:
-    """Open a desk with the companies of tests/fakes/registry.py; `section` is more of `desk`."""
+    """Open a desk with the companies of tests/fakes/registry.py; `section` is more of `desk`.
+
+    With `hires` two people work there who can do everything; else nobody does yet.
+    """
     at = At(folder, urls, redis_url=server.url, **section)
     shutil.copy(ROOT / "config" / "replies.yaml", folder)
     at.found()
     async with AsyncExitStack() as stack:
-        office = at.office()
+        office = at.office(clock)
         stack.callback(office.records.close)
         office.writer.start()
         stack.callback(office.writer.stop)
@@ -266,8 +280,8 @@ async def open_desk(
         )
         routes = [route for room in rooms for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
-        desk = OpenDesk(at, office, server, routes)
+        desk = OpenDesk(at, office, server, routes, people.DEFAULT if hires else None, staff=staff)
         stack.push_async_callback(desk.close)
-        for who in (people.DEFAULT, people.OTHER):
+        for who in (people.DEFAULT, people.OTHER) if hires else ():
             await desk.hire(who)
         yield desk

@@ -1,8 +1,12 @@
 """The first run, as people type it: a desk, its first two people, logins; over socket and TCP."""
 
+import asyncio
 import json
 import re
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,48 +19,80 @@ OTHERS = "nine grey geese over the lake"
 HALF = r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}"
 
 
+class Terminal:
+    """Whoever types commands at a desk, with a login file of their own."""
+
+    def __init__(self, desk: Desk, file: Path) -> None:
+        self.desk = desk
+        self.file = file
+
+    async def typed(self, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run a command, whatever comes of it."""
+        return await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "smsfilter", *words, "-c", str(self.desk.config_path)],
+            capture_output=True,
+            text=True,
+            env=self.desk.env | {"SMSFILTER_LOGIN": str(self.file)},
+            input=stdin,
+            timeout=60,
+            check=False,
+        )
+
+    async def ran(self, *words: str, stdin: str = "") -> str:
+        """Run a command that has to succeed, and return what it printed."""
+        done = await self.typed(*words, stdin=stdin)
+        assert done.returncode == 0, done.stdout + done.stderr + self.desk.story()
+        return done.stdout
+
+    async def refused(self, *words: str, stdin: str = "") -> str:
+        """Run a command that has to fail, and return what it says."""
+        done = await self.typed(*words, stdin=stdin)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stderr
+
+
 @pytest.fixture
-async def desk(make_desk, monkeypatch, tmp_path):
-    """A desk that has keys and records, and does not run."""
-    desk: Desk = await make_desk(started=False, registry=None)
-    desk.env["SMSFILTER_LOGIN"] = str(tmp_path / "home" / "login.json")
-    return desk
+async def at(make_desk, tmp_path):
+    """A desk that has keys and records, does not run, and where nobody works."""
+    desk = await make_desk(started=False, registry=None, hires=False)
+    return Terminal(desk, tmp_path / "home" / "login.json")
 
 
-async def test_the_first_two_people(desk, tmp_path):
+async def test_the_first_two_people(at):
     first = ("desk", "init", "--first", "li.wei", "--name", "Li Wei", "--person", "E1001")
-    said = await desk.ran(*first)
+    said = await at.ran(*first)
     code = re.search(rf"({HALF}) ({HALF})", said)
-    again = await desk.ran(*first)
+    again = await at.ran(*first)
     assert "nobody was added" in again
     assert not re.search(HALF, again)
 
-    await desk.start()
-    await desk.ran("enrol", "li.wei", stdin=f"{code[0]}\n{PASSWORD}\n")
-    said = await desk.ran("login", "li.wei", stdin=PASSWORD + "\n")
+    await at.desk.start()
+    await at.ran("enrol", "li.wei", stdin=f"{code[0]}\n{PASSWORD}\n")
+    said = await at.ran("login", "li.wei", stdin=PASSWORD + "\n")
     assert said.startswith("li.wei is logged in until ")
-    file = tmp_path / "home" / "login.json"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert json.loads(await desk.ran("whoami", "--json"))["roles"] == ["headquarters"]
+    assert stat.S_IMODE(at.file.stat().st_mode) == 0o600
+    assert json.loads(await at.ran("whoami", "--json"))["roles"] == ["headquarters"]
 
     person = ("--name", "Wang Fang", "--person", "E1002")
-    half = re.search(HALF, await desk.ran("staff", "bootstrap", "wang.fang", *person))[0]
-    alone = desk.command("enrol", "wang.fang", stdin=f"{half}\n{half}\n{OTHERS}\n")
-    assert alone.returncode == 1
-    assert "both halves are needed" in alone.stderr
-    other = re.search(HALF, await desk.ran("desk", "code", "wang.fang"))[0]
-    refused = desk.command("desk", "code", "wang.fang")
-    assert refused.returncode == 1
-    assert "was given out already" in refused.stderr
+    half = re.search(HALF, await at.ran("staff", "bootstrap", "wang.fang", *person))[0]
+    alone = await at.refused("enrol", "wang.fang", stdin=f"{half}\n{half}\n{OTHERS}\n")
+    assert "both halves are needed" in alone
+    other = re.search(HALF, await at.ran("desk", "code", "wang.fang"))[0]
+    assert "was given out already" in await at.refused("desk", "code", "wang.fang")
 
-    await desk.ran("enrol", "wang.fang", stdin=f"{half}\n{other}\n{OTHERS}\n")
-    url = f"http://127.0.0.1:{desk.staff_port}"
-    await desk.ran("login", "wang.fang", "--desk", url, stdin=OTHERS + "\n")
-    assert json.loads(file.read_text())["url"] == url
-    assert "wang.fang" in await desk.ran("whoami")
-    once = desk.command("staff", "bootstrap", "zhao.lei", "--name", "Z", "--person", "E1003")
-    assert once.returncode == 1
-    assert "once and for all: wang.fang" in once.stderr
+    await at.ran("enrol", "wang.fang", stdin=f"{half}\n{other}\n{OTHERS}\n")
+    url = f"http://127.0.0.1:{at.desk.staff_port}"
+    await at.ran("login", "wang.fang", "--desk", url, stdin=OTHERS + "\n")
+    assert json.loads(at.file.read_text())["url"] == url
+    assert "wang.fang" in await at.ran("whoami")
+    once = await at.refused("staff", "bootstrap", "zhao.lei", "--name", "Z", "--person", "E3")
+    assert "once and for all: wang.fang" in once
 
-    await desk.ran("logout")
-    assert not file.exists()
+    at.file.chmod(0o640)
+    assert "chmod 600" in await at.refused("whoami")
+    at.file.chmod(0o600)
+
+    await at.ran("logout")
+    assert not at.file.exists()
+    assert "log in" in await at.refused("whoami")
