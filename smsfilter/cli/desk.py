@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
-from smsfilter.cli import desk_copies, desk_first, desk_keys, today
+from smsfilter.cli import daily, desk_copies, desk_first, desk_keys, today
 from smsfilter.cli.run import serve
 from smsfilter.cli.steps import os_user, told
 from smsfilter.cli.store import add_config
@@ -54,6 +54,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     desk_keys.add(actions)
     desk_copies.add(actions)
     today.add(actions)
+    daily.add(actions)
 
 
 def _init(args: argparse.Namespace) -> int:
