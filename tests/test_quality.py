@@ -68,10 +68,12 @@ def undocumented(names: Iterable[str]) -> list[str]:
 def metric_names() -> set[str]:
     """Every metric of the project's own."""
     from smsfilter import deskmetrics  # noqa: PLC0415 - not needed for the rest
+    from smsfilter.cases.figures import CaseMetrics  # noqa: PLC0415
     from smsfilter.metrics import Metrics, render  # noqa: PLC0415
 
     desk = deskmetrics.DeskMetrics()
     desk.add((deskmetrics.CentreMetrics(), deskmetrics.IntakeMetrics(), deskmetrics.ProofMetrics()))
+    desk.add([CaseMetrics()])
     desk.add([deskmetrics.IndexMetrics(lambda: deskmetrics.IndexFigures(True, 0, 0.0, 0, 0, 0, 0))])
     text = (render(Metrics()) + desk.render()).decode()
     return {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import CTE, ColumnElement, Connection, Row, Select, func, select
 
 from smsfilter.flow.suggest import CAMPAIGN_LEAST
 from smsfilter.reports.answers import DAY_US
@@ -107,13 +107,22 @@ def _of_text(text: str, until: int) -> Select[Any]:
     )
 
 
+def reports_since(since: int, *which: ColumnElement[bool]) -> CTE:
+    """The reports that came after `since` (µs), found first: whatever they are joined with is more.
+
+    Left to itself SQLite would begin with all cases there ever were.
+    """
+    columns = (report.c.id, report.c.customer, report.c.case_id, report.c.text_fold)
+    lately = select(*columns).where(report.c.received_at > since, *which)
+    return lately.cte("lately").prefix_with("MATERIALIZED")
+
+
 def _lately(since: int, branches: Iterable[str] | None) -> Select[Any]:
-    query = select(report.c.text_fold).where(
-        report.c.received_at > since, report.c.text_fold.is_not(None), report.c.counted
-    )
+    lately = reports_since(since, report.c.text_fold.is_not(None), report.c.counted)
+    query = select(lately.c.text_fold)
     if branches is not None:
-        query = query.join(case_file, case_file.c.id == report.c.case_id)
-        query = query.where(case_file.c.branch.in_(list(branches)))
+        query = query.join_from(lately, case_file, case_file.c.id == lately.c.case_id)
+        query = query.where(case_file.c.branch.in_(sorted(branches)))
     often = func.count()
-    query = query.group_by(report.c.text_fold).having(often > 1)
-    return query.order_by(often.desc(), report.c.text_fold).limit(_CANDIDATES)
+    query = query.group_by(lately.c.text_fold).having(often > 1)
+    return query.order_by(often.desc(), lately.c.text_fold).limit(_CANDIDATES)

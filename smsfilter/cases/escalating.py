@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, func, or_, select
+from sqlalchemy import Connection, Row, Text, cast, func, literal, or_, select
 
 from smsfilter import log
+from smsfilter.cases.figures import CaseMetrics
 from smsfilter.cases.warning import BY, Notice, Warnings
 from smsfilter.desk.office import Office
 from smsfilter.flow.clock import Clocks, Limits, Warned, told
@@ -45,26 +46,25 @@ class Escalating:
         office: Office,
         rosters: Rosters,
         warnings: Warnings,
+        metrics: CaseMetrics,
         monotonic: Callable[[], int] = lambda: time.monotonic_ns() // 1_000,
     ) -> None:
         desk = office.config.desk
         self._office = office
         self._rosters = rosters
         self._warnings = warnings
+        self._metrics = metrics
         self._limits = limits(Deadlines() if desk is None else desk.deadlines)
         self._zone = ZoneInfo(office.policy.timezone)
         self._monotonic = monotonic
         self._clocks = Clocks(office.clock(), monotonic())
-        self.held = False
-        """The clock is not believed now."""
-        self.counts: dict[Warned, int] = dict.fromkeys(Warned, 0)
 
     async def look(self) -> int:
         """Warn of what is due; how many things that were. Raises RecordsAway."""
         now = self._office.clock()
         held = self._clocks.holds(now, self._monotonic())
-        if held is not self.held:
-            self.held = held
+        if held is not self._metrics.held:
+            self._metrics.held = held
             await self._say_held(held)
         if held:
             return 0
@@ -102,7 +102,7 @@ class Escalating:
         warned = await self._office.writer.write(
             lambda transaction: self._warnings.write(transaction, _still(transaction, notices))
         )
-        self.counts[kind] += warned
+        self._metrics.warnings[kind] += warned
         if warned:
             log.get().warning("cases_warned", kind=kind.value, cases=warned)
         return warned
@@ -142,7 +142,7 @@ class Escalating:
         warned = await self._office.writer.write(
             lambda transaction: self._warnings.write(transaction, [notice])
         )
-        self.counts[Warned.DAILY] += warned
+        self._metrics.warnings[Warned.DAILY] += warned
         return warned
 
 
@@ -184,7 +184,7 @@ def daily(connection: Connection, day: date, zone: ZoneInfo) -> dict[str, Any]:
 
 def _unwarned(connection: Connection, kind: Warned, due: tuple[int, int]) -> Sequence[Row[Any]]:
     """Open cases that are due between two moments and that nobody was warned of in this way."""
-    about = func.concat("case:", case_file.c.id)
+    about = literal("case:") + cast(case_file.c.id, Text)
     before = (
         select(warning.c.id)
         .where(

@@ -1,15 +1,15 @@
 """What /metrics says of cases."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, func, select
 
-from smsfilter.cases.escalating import Escalating
-from smsfilter.exposition import counter, gauge
+from smsfilter.exposition import counter, gauge, present
 from smsfilter.flow.case import OPEN
+from smsfilter.flow.clock import Warned
 from smsfilter.store.schema import case_file
 
 
@@ -33,13 +33,15 @@ def figures(connection: Connection) -> Figures:
 class CaseMetrics(Collector):
     """Open cases, and what the clock has said of them."""
 
-    def __init__(self, figures: Callable[[], Figures], escalating: Escalating) -> None:
-        self._figures = figures
-        self._escalating = escalating
+    def __init__(self) -> None:
+        self.figures = Figures()
+        self.held = False
+        self.warnings: dict[str, int] = {}
+        present(self.warnings, Warned)
 
     def collect(self) -> Iterator[Metric]:
         """Give every family."""
-        known = self._figures()
+        known = self.figures
         cases = GaugeMetricFamily(
             "smsfilter_desk_cases", "Open cases by their state.", labels=["state"]
         )
@@ -52,10 +54,9 @@ class CaseMetrics(Collector):
             "When the most urgent open case is due, in seconds since 1970; 0: there is none.",
             oldest,
         )
-        warned = {kind.value: count for kind, count in self._escalating.counts.items()}
-        yield counter("desk_warnings", "What the clock has warned of.", ("kind",), warned)
+        yield counter("desk_warnings", "What the clock has warned of.", ("kind",), self.warnings)
         yield gauge(
             "desk_clock_held",
             "1 while the wall clock has jumped and nobody is warned.",
-            self._escalating.held,
+            self.held,
         )

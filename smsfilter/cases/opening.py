@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 from starlette.routing import Route
 
 from smsfilter.cases import timeline, work
@@ -19,8 +19,7 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.rights import Right
-from smsfilter.reports import entered, ids, showing
-from smsfilter.reports.cases import ORDERS
+from smsfilter.reports import ids, showing
 from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.schema import case_file, customer
@@ -76,7 +75,7 @@ class _Opening:
             reports = showing.of_case(transaction.connection, row.id, timeline.SEEN_MOST)
             return [
                 {"report": ids.spell(each.id), "id": each.id, "at": each.received_at}
-                | self._opened(transaction, each, asked, purpose)
+                | showing.opened(transaction, self._office.vault, each, asked.by, purpose)
                 for each in reports
             ]
 
@@ -84,24 +83,6 @@ class _Opening:
             return {"id": case, "texts": await self._office.writer.write(opened)}
         except NoCase as error:
             raise not_found(str(error)) from None
-
-    def _opened(
-        self, transaction: Transaction, row: Row[Any], asked: Asked, purpose: str
-    ) -> dict[str, str]:
-        def text(column: str) -> str:
-            return self._office.vault.show_text(
-                transaction,
-                getattr(row, column),
-                ("report", column, row.id),
-                asked.by,
-                customer_id=row.customer,
-                purpose=purpose,
-            )
-
-        said = {"text": text("text_enc")}
-        if row.channel != "sms" and row.state not in ORDERS:
-            said["note"] = entered.note(text("raw_enc").encode())
-        return said
 
     async def number(self, asked: Asked) -> Any:
         """Open a customer's number, for a purpose."""

@@ -13,7 +13,7 @@ from smsfilter import log, tasks
 from smsfilter.cases import branching, clerk_routes, opening, routes
 from smsfilter.cases.assigning import Assigning
 from smsfilter.cases.escalating import Escalating
-from smsfilter.cases.figures import CaseMetrics, Figures, figures
+from smsfilter.cases.figures import CaseMetrics, figures
 from smsfilter.cases.warning import Warnings
 from smsfilter.cases.webhook import Webhook
 from smsfilter.desk.evidence import Evidence
@@ -59,13 +59,11 @@ class CaseRoom:
         rosters = Rosters(office)
         self._assigning = Assigning(office, rosters)
         self._warnings = Warnings(office.vault, filing.replies, hooked=desk.webhook is not None)
-        self._escalating = Escalating(office, rosters, self._warnings)
+        self._metrics = CaseMetrics()
+        self._escalating = Escalating(office, rosters, self._warnings, self._metrics)
         self._webhook = None if desk.webhook is None else Webhook(office, desk.webhook)
-        self._figures = Figures()
         self.releases: Mapping[str, Kind] = {}
-        self.collectors: Sequence[Collector] = (
-            CaseMetrics(lambda: self._figures, self._escalating),
-        )
+        self.collectors: Sequence[Collector] = (self._metrics,)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -87,7 +85,7 @@ class CaseRoom:
 
     async def _count(self) -> None:
         """Count the open cases, for whoever reads the metrics."""
-        self._figures = await reading(self._office.records, figures)
+        self._metrics.figures = await reading(self._office.records, figures)
 
     async def _close(self) -> None:
         """Close cases whose receipt has never come."""

@@ -307,7 +307,9 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
-        said = desk.get(f"/reports/{args.report}", purpose=args.purpose)
+        said = desk.get(f"/reports/{args.report}")
+        if args.purpose is not None:
+            said |= desk.post(f"/reports/{args.report}/texts", {"purpose": args.purpose})
         if args.json:
             say_json(said)
         else:

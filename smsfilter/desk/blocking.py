@@ -13,9 +13,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Table, and_, or_, select,
 from smsfilter.desk import blocks
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.company import survivor
+from smsfilter.desk.silence import silence
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.branches import HEADQUARTERS
-from smsfilter.flow.case import State
+from smsfilter.flow.case import TABLE, Event, State
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.headers import source_forms
 from smsfilter.rules.numbers import subscriber
@@ -162,7 +163,9 @@ def _done_with(transaction: Transaction, ended: Row[Any], reason: str) -> tuple[
         .values(state=state)
         .returning(report.c.id)
     ).all()
-    if reason in _FINAL:
+    standing = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
+    if reason in _FINAL and Event.WITHDRAW in TABLE[State(standing or "")]:
+        silence(transaction, case)
         connection.execute(
             update(case_file)
             .where(case_file.c.id == case)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, u
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.company import survivor
+from smsfilter.desk.silence import silence
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import Event, State, after
-from smsfilter.reports import results
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.schema import customer as customer_table
@@ -82,7 +82,7 @@ def point(transaction: Transaction, case: int, about: Sequence[str]) -> None:
 def close(transaction: Transaction, case: int, event: Event) -> None:
     """A case ends without an answer of its own. Raises NotAllowed."""
     connection = transaction.connection
-    results.silence(transaction, case)
+    silence(transaction, case)
     state = connection.scalar(select(case_file.c.state).where(case_file.c.id == case))
     connection.execute(
         update(case_file)
@@ -113,7 +113,7 @@ def appealed(transaction: Transaction, case: int) -> None:
 def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
     """Open a case once more. Raises IntegrityError where a newer one of the same pair is open."""
     now = transaction.now
-    results.silence(transaction, row.id)
+    silence(transaction, row.id)
     transaction.connection.execute(
         update(case_file)
         .where(case_file.c.id == row.id)

@@ -63,22 +63,6 @@ def close_unreceipted(transaction: Transaction, most: int) -> int:
     return len(due)
 
 
-def silence(transaction: Transaction, case: int) -> None:
-    """A case is not to be answered now: an answer that has not left does not leave."""
-    transaction.connection.execute(
-        update(sms_out)
-        .where(
-            sms_out.c.case_id == case,
-            sms_out.c.kind == "result",
-            sms_out.c.state.in_(("held", "queued")),
-        )
-        .values(state="taken_back", next_at=None)
-    )
-    transaction.connection.execute(
-        update(case_file).where(case_file.c.id == case).values(reply_sms=None, reply_failed=False)
-    )
-
-
 def _answered_by(transaction: Transaction, sms: int) -> Row[Any] | None:
     """The case whose answer an SMS is; none for one that was taken back or written anew."""
     query = (

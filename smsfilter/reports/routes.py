@@ -20,7 +20,7 @@ from smsfilter.desk.problems import invalid, not_found, refused
 from smsfilter.flow.rights import Right
 from smsfilter.reports import entered, ids, showing
 from smsfilter.reports.bulk import CHANNEL, ROWS_MOST, Import, Taken, settled
-from smsfilter.reports.deciding import NotOpen, resolve
+from smsfilter.reports.deciding import NotOpen, Resolved, resolve
 from smsfilter.reports.entered import Entry
 from smsfilter.reports.filing import Filing, Heard
 from smsfilter.reports.intake import Intake
@@ -36,6 +36,12 @@ PURPOSE_MOST: Final = 200
 class _Rows(Model):
     rows: Annotated[tuple[Entry, ...], Field(max_length=ROWS_MOST)]
     dry_run: bool = False
+
+
+class Purpose(Model):
+    """What a text is opened for."""
+
+    purpose: Annotated[str, Field(min_length=1, max_length=PURPOSE_MOST, pattern=r"\S")]
 
 
 class _Resolve(Model):
@@ -58,7 +64,15 @@ def routes(office: Office, filing: Filing, intake: Intake) -> Sequence[Route]:
             "/reports/{id}",
             desk.show,
             right=Right.SEE_REPORTS,
-            query={"purpose": "what the text is needed for: shows it, and stands in the ledger"},
+            query={},
+        ),
+        route(
+            "/reports/{id}/texts",
+            desk.texts,
+            "POST",
+            right=Right.OPEN_TEXTS,
+            body=Purpose,
+            keyed=False,
         ),
         route(
             "/reports/{id}/resolve",
@@ -95,6 +109,7 @@ class _Reports:
             limit=limit,
             state=state,
             since=None if since is None else int(since),
+            branches=self._branches(asked),
         )
         found = await reading(self._office.records, look)
         detail = {"state": state, "count": len(found)}
@@ -107,12 +122,10 @@ class _Reports:
 
     async def show(self, asked: Asked) -> Any:
         """Show a report, its blocks, SMS and timeline."""
-        wanted, purpose = asked.id(), asked.query.get("purpose")
-        if purpose is not None and not 0 < len(purpose.strip()) <= PURPOSE_MOST:
-            raise invalid(f"purpose says in 1 to {PURPOSE_MOST} characters what the text is for")
+        wanted, branches = asked.id(), self._branches(asked)
 
         def look(connection: Connection) -> tuple[Row[Any], dict[str, Any]] | None:
-            row = showing.find(connection, wanted)
+            row = showing.find(connection, wanted, branches)
             return row and (row, showing.whole(connection, self._office.vault, row))
 
         found = await reading(self._office.records, look)
@@ -120,33 +133,32 @@ class _Reports:
             raise not_found(f"report {wanted}")
         row, shown = found
 
-        def enter(transaction: Transaction) -> dict[str, str]:
+        def enter(transaction: Transaction) -> None:
             transaction.enter(
                 "report shown", asked.by, object=f"report:{row.id}", customer_id=row.customer
             )
-            return {} if purpose is None else self._texts(transaction, row, asked, purpose)
 
-        return shown | await self._office.writer.write(enter)
+        await self._office.writer.write(enter)
+        return shown
 
-    def _texts(
-        self, transaction: Transaction, row: Row[Any], asked: Asked, purpose: str
-    ) -> dict[str, str]:
-        """Open what the customer wrote, and the note of whoever entered it."""
+    async def texts(self, asked: Asked) -> Any:
+        """Open what the customer wrote, and the note of whoever entered it, for a purpose."""
+        wanted, branches = asked.id(), self._branches(asked)
+        purpose = masked_in(asked.body(Purpose).purpose.strip(), self._country_code)
 
-        def opened(column: str) -> str:
-            return self._office.vault.show_text(
-                transaction,
-                getattr(row, column),
-                ("report", column, row.id),
-                asked.by,
-                customer_id=row.customer,
-                purpose=masked_in(purpose.strip(), self._country_code),
-            )
+        def opened(transaction: Transaction) -> dict[str, str] | None:
+            row = showing.find(transaction.connection, wanted, branches)
+            if row is None:
+                return None
+            return showing.opened(transaction, self._office.vault, row, asked.by, purpose)
 
-        said = {"text": opened("text_enc")}
-        if row.channel != "sms":
-            said["note"] = entered.note(opened("raw_enc").encode())
-        return said
+        said = await self._office.writer.write(opened)
+        if said is None:
+            raise not_found(f"report {wanted}")
+        return {"id": wanted, **said}
+
+    def _branches(self, asked: Asked) -> frozenset[str] | None:
+        return self._office.branches.within(asked.known.branch)
 
     # --- changing
 
@@ -195,10 +207,15 @@ class _Reports:
     async def resolve(self, asked: Asked) -> Any:
         """Decide whom a report is about."""
         wanted, company = asked.id(), asked.body(_Resolve).company
+        branches = self._branches(asked)
+
+        def work(transaction: Transaction) -> Resolved | None:
+            if showing.find(transaction.connection, wanted, branches) is None:
+                return None
+            return resolve(self._filing, transaction, wanted, company, asked.by)
+
         try:
-            done = await asked.write(
-                lambda into: resolve(self._filing, into, wanted, company, asked.by)
-            )
+            done = await asked.write(work)
         except (NotOpen, CompanyError) as error:
             raise refused(str(error)) from None
         if done is None:

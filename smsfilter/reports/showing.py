@@ -4,13 +4,16 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select
 
 from smsfilter.desk import blocking
 from smsfilter.desk.timeline import timeline
 from smsfilter.desk.vault import Vault
-from smsfilter.reports import ids
-from smsfilter.store.schema import block, case_file, receipt, report, sms_out
+from smsfilter.flow.branches import HEADQUARTERS
+from smsfilter.ledger.actor import Actor
+from smsfilter.reports import entered, ids
+from smsfilter.store.schema import block, case_file, customer, receipt, report, sms_out
+from smsfilter.store.writer import Transaction
 
 STATES: Final = (
     *("blocked", "to_decide", "referred", "unmatched", "needs_info", "joined", "never_block"),
@@ -38,9 +41,13 @@ def page(
     limit: int,
     state: str | None,
     since: int | None,
+    branches: frozenset[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Return reports, the newest first, with ids below `before`, taken in from `since` on (µs)."""
-    wanted: list[ColumnElement[bool]] = []
+    """Return reports, the newest first, with ids below `before`, taken in from `since` on (µs).
+
+    `branches`: only of their customers; None: of all.
+    """
+    wanted: list[ColumnElement[bool]] = [] if branches is None else [_within(branches)]
     if before is not None:
         wanted.append(report.c.id < before)
     if state is not None:
@@ -73,9 +80,33 @@ def of_case(connection: Connection, case: int, most: int) -> Sequence[Row[Any]]:
     return connection.execute(_OF_CASE, {"case": case, "most": most}).all()
 
 
-def find(connection: Connection, report_id: int) -> Row[Any] | None:
-    """Return one report with the target of its case."""
-    return connection.execute(_FIND, {"report": report_id}).one_or_none()
+def find(
+    connection: Connection, report_id: int, branches: frozenset[str] | None = None
+) -> Row[Any] | None:
+    """Return one report with the target of its case, if its customer is of these branches."""
+    query = _FIND if branches is None else _FIND.where(_within(branches))
+    return connection.execute(query, {"report": report_id}).one_or_none()
+
+
+def opened(
+    transaction: Transaction, vault: Vault, row: Row[Any], by: Actor, purpose: str
+) -> dict[str, str]:
+    """Open what the customer wrote, and the note of whoever entered it; each is entered."""
+
+    def text(column: str) -> str:
+        return vault.show_text(
+            transaction,
+            getattr(row, column),
+            ("report", column, row.id),
+            by,
+            customer_id=row.customer,
+            purpose=purpose,
+        )
+
+    said = {"text": text("text_enc")}
+    if row.channel != "sms":
+        said["note"] = entered.note(text("raw_enc").encode())
+    return said
 
 
 def whole(connection: Connection, vault: Vault, row: Row[Any]) -> dict[str, Any]:
@@ -97,6 +128,14 @@ def whole(connection: Connection, vault: Vault, row: Row[Any]) -> dict[str, Any]
         "sms": sent,
         "timeline": timeline(connection, row.customer, objects, row.case_id),
     }
+
+
+def _within(branches: frozenset[str]) -> ColumnElement[bool]:
+    """Whether the customer of a report is of these branches; who is of none is headquarters'."""
+    of = select(func.coalesce(customer.c.branch, HEADQUARTERS)).where(
+        customer.c.id == report.c.customer
+    )
+    return of.scalar_subquery().in_(sorted(branches))
 
 
 def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:

@@ -113,6 +113,16 @@ async def test_cases_that_are_due_at_the_same_time_are_all_listed_once(clerks):
     assert await listed(clerks, "hu") == [1, 2, 3, 4, 5, 6, 7]
 
 
+async def test_reports_are_those_of_the_branches_as_well(clerks):
+    await three(clerks)
+    for who, seen in (("hu", [3, 2, 1]), ("li", [1]), ("ma", [3, 2])):
+        assert [each["id"] for each in (await clerks[who].get("/reports"))["items"]] == seen
+    await clerks["li"].get("/reports/2", 404)
+    await clerks["li"].post("/reports/2/texts", {"purpose": "x"}, 404)
+    await clerks["li"].post("/reports/2/resolve", {"company": "bravo"}, 404)
+    await clerks["ma"].get("/reports/3")
+
+
 # --- shown
 
 

@@ -103,18 +103,23 @@ async def test_the_text_is_shown_for_a_purpose_only(open_desk):
     assert [each["kind"] for each in shown["sms"]] == ["blocked"]
     assert [each["action"] for each in shown["timeline"]] == ["report taken"]
     assert open_desk.entries("text shown") == []
-    shown = await open_desk.get("/reports/1", purpose="answer to the customer")
-    assert (shown["text"], shown["note"]) == (TEXT, "called at noon")
+    opened = await open_desk.post("/reports/1/texts", {"purpose": "answer to the customer"})
+    assert (opened["text"], opened["note"]) == (TEXT, "called at noon")
+    shown = await open_desk.get("/reports/1")
     assert len(open_desk.entries("report shown")) == 2
     texts = open_desk.entries("text shown")
     assert [each.detail["purpose"] for each in texts] == ["answer to the customer"] * 2
-    assert [each["action"] for each in shown["timeline"]] == ["report taken", "report shown"]
-    await open_desk.get("/reports/1", status=422, purpose=" ")
+    steps = ["report taken", "report shown", "text shown", "text shown"]
+    assert [each["action"] for each in shown["timeline"]] == steps
+    await open_desk.post("/reports/1/texts", {"purpose": " "}, status=422)
+    await open_desk.post("/reports/2/texts", {"purpose": "x"}, status=404)
+    await open_desk.get("/reports/1", status=422, purpose="in a URL")
 
 
 async def test_a_number_in_a_purpose_is_masked_and_that_of_a_ticket_is_not(open_desk):
     await open_desk.post("/reports", ACME)
-    await open_desk.get("/reports/1", purpose="ticket 20261127001: 8613800138000 asks")
+    body = {"purpose": "ticket 20261127001: 8613800138000 asks"}
+    await open_desk.post("/reports/1/texts", body)
     (text,) = {each.detail["purpose"] for each in open_desk.entries("text shown")}
     assert text == "ticket 20261127001: 138****8000 asks"
 
@@ -122,7 +127,7 @@ async def test_a_number_in_a_purpose_is_masked_and_that_of_a_ticket_is_not(open_
 async def test_nothing_of_it_stands_in_clear(open_desk):
     await open_desk.post("/reports", ACME | {"note": "called at noon"})
     await open_desk.post("/reports", UNKNOWN)
-    await open_desk.get("/reports/1", purpose="a test")
+    await open_desk.post("/reports/1/texts", {"purpose": "a test"})
     tables = ("report", "customer", "case_file", "block", "sms_out", "ledger")
     everything = "".join(repr(tuple(row)) for table in tables for row in open_desk.rows(table))
     for secret in ("13800138000", TEXT, "called at noon", repr(TEXT.encode())[2:-1]):
