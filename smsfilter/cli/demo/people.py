@@ -6,6 +6,7 @@ password that is known to everybody who reads this: it opens this demo and nothi
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,8 @@ from smsfilter.cli.demo.program import DemoError
 from smsfilter.deskconfig import SOCKET
 
 PASSWORD: Final = "made up for the demo"  # noqa: S105 - it is printed, too
+SHIFT_US: Final = 12 * 3600 * 1_000_000
+"""How long the clerk is on duty: cases go to whoever is."""
 TIMEOUT_S: Final = 30.0
 
 
@@ -34,7 +37,10 @@ CLERK: Final = Person("wang.fang", "Wang Fang", "E1002", ("clerk", "headquarters
 
 
 async def come_in(state_dir: Path, folder: Path) -> None:
-    """Have both enrol and log in, and keep their login files in `folder`. Raises DemoError."""
+    """Have both enrol and log in, and the clerk on duty. Raises DemoError.
+
+    Their login files are kept in `folder`.
+    """
     async with _asking(state_dir) as http:
         staff = _Staff(http, folder)
         on_machine = await staff.post(f"/staff/{FIRST.id}/code")
@@ -42,6 +48,9 @@ async def come_in(state_dir: Path, folder: Path) -> None:
         invited = await staff.post("/staff/bootstrap", _asked(CLERK), token)
         on_machine = await staff.post(f"/staff/{CLERK.id}/code")
         await staff.enrols(CLERK, invited["half"], on_machine["half"])
+        now = time.time_ns() // 1_000
+        shift = {"staff": CLERK.id, "from_at": now, "to_at": now + SHIFT_US}
+        await staff.post("/rota", {"shifts": [shift]}, token)
 
 
 async def log_in(state_dir: Path, folder: Path, person: Person) -> Path:
