@@ -26,6 +26,7 @@ from smsfilter.desk.founding import Founded, found
 from smsfilter.desk.keys import Keys
 from smsfilter.desk.office import Office, now_us, records_of
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.release_room import ReleaseRoom
 from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.branches import HEADQUARTERS
@@ -224,6 +225,11 @@ class OpenDesk:
         assert response.status_code == status, response.text
         return response.json()
 
+    async def two(self, path: str, body: Any = None, other: str = people.OTHER) -> Any:
+        """Have something done that needs two: asked for here, released by another one."""
+        asked = await self.post(path, body)
+        return await self.as_(other).post(f"/releases/{asked['release']}/grant")
+
     def entries(self, action: str | None = None) -> list[Entry]:
         """What the ledger has, of one action or of all."""
         with self.office.records.reading() as connection:
@@ -278,7 +284,11 @@ async def open_desk(
             ReportRoom(office, projection),
             CaseRoom(office, projection),
         )
-        routes = [route for room in rooms for route in room.routes]
+        kinds = {name: kind for room in rooms for name, kind in room.releases.items()}
+        released = ReleaseRoom(office, kinds)
+        await released.start()
+        stack.push_async_callback(released.stop)
+        routes = [route for room in (*rooms, released) for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
         desk = OpenDesk(at, office, server, routes, people.DEFAULT if hires else None, staff=staff)
         stack.push_async_callback(desk.close)

@@ -62,6 +62,7 @@ def _people() -> None:
         sa.Column("released_by", sa.Text(), nullable=True),
         sa.Column("released_at", sa.BigInteger(), nullable=True),
         sa.Column("done_at", sa.BigInteger(), nullable=True),
+        sa.Column("half_enc", sa.LargeBinary(), nullable=True),
         sa.Column("changed_seq", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
             "state IN ('waiting', 'released', 'done', 'refused', 'taken_back', 'expired')",
