@@ -172,6 +172,7 @@ class OpenDesk:
             base_url="http://desk/v1",
             headers={} if who is None else people.bearer(who),
         )
+        self.released: ReleaseRoom | None = None
         self._others: dict[str | None, OpenDesk] = {}
 
     def as_(self, who: str | None) -> "OpenDesk":
@@ -291,6 +292,7 @@ async def open_desk(
         routes = [route for room in (*rooms, released) for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
         desk = OpenDesk(at, office, server, routes, people.DEFAULT if hires else None, staff=staff)
+        desk.released = released
         stack.push_async_callback(desk.close)
         for who in (people.DEFAULT, people.OTHER) if hires else ():
             await desk.hire(who)
