@@ -1,7 +1,7 @@
 """Cases in the desk: who works on them, what is due, and what a clerk is told of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from smsfilter import log, tasks
-from smsfilter.cases import branching, clerk_routes, opening, routes
+from smsfilter.cases import branching, clerk_routes, daily_routes, opening, routes
 from smsfilter.cases.assigning import Assigning
 from smsfilter.cases.escalating import Escalating
 from smsfilter.cases.figures import CaseMetrics, figures
@@ -19,6 +19,7 @@ from smsfilter.cases.webhook import Webhook
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.releases import Kind
 from smsfilter.reports.filing import Filing
 from smsfilter.reports.replies import load_replies
 from smsfilter.reports.results import close_unreceipted
@@ -51,6 +52,7 @@ class CaseRoom:
         )
         evidence = Evidence(office)
         self.routes: Sequence[Route] = (
+            *daily_routes.routes(office),
             *clerk_routes.routes(office, projection.follow, filing, evidence),
             *routes.routes(office, evidence, lambda: filing.answers),
             *opening.routes(office),
@@ -61,6 +63,7 @@ class CaseRoom:
         self._metrics = CaseMetrics()
         self._escalating = Escalating(office, rosters, self._warnings, self._metrics)
         self._webhook = None if desk.webhook is None else Webhook(office, desk.webhook)
+        self.releases: Mapping[str, Kind] = {}
         self.collectors: Sequence[Collector] = (self._metrics,)
         self._tasks: list[asyncio.Task[None]] = []
 

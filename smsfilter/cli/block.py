@@ -1,7 +1,6 @@
 """`smsfilter block`: who may not reach whom, put and ended by hand, recycled numbers."""
 
 import argparse
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,16 +20,15 @@ from smsfilter.cli.given import (
     service,
     table_of,
 )
-from smsfilter.cli.saying import local_time, progress, say_force, say_json, say_timeline
+from smsfilter.cli.release import say_asked
+from smsfilter.cli.saying import local_time, say_force, say_json, say_timeline
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config, warn
+from smsfilter.cli.store import add_config
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
     from smsfilter.config import Loaded
 
-TOGETHER: Final = 100
-"""Numbers of a file in one request."""
 END_REASONS: Final = ("withdrawal", "consent", "correction", "recycled")
 
 
@@ -68,14 +66,14 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     new.add_argument(
         "--reason", default="by hand", metavar="WORDS", help="a few words without digits"
     )
-    remove = actions.add_parser("remove", help="end a block")
+    remove = actions.add_parser("remove", help="ask that a block ends: another one releases it")
     remove.add_argument("--reason", required=True, choices=END_REASONS)
     recycle = actions.add_parser(
         "recycle",
-        help="end what belongs to numbers that are somebody else's by now",
-        description="End all blocks of the numbers in a CSV file with the columns customer and, if "
-        "known, recycled_at, so that whoever has them now inherits nothing. The same file again "
-        "changes nothing.",
+        help="ask that what belongs to numbers that are somebody else's by now ends",
+        description="Ask another person to end all blocks of the numbers in a CSV file with the "
+        "columns customer and, if known, recycled_at, so that whoever has them now inherits "
+        "nothing. The same file again changes nothing.",
     )
     recycle.add_argument("file", metavar="FILE", type=Path)
     adopt = actions.add_parser(
@@ -193,16 +191,13 @@ def _pairs(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 def _remove(args: argparse.Namespace) -> int:
     def work(desk: "Client") -> int:
-
         said = desk.post(f"/blocks/{args.block}/remove", {"reason": args.reason})
         if args.json:
             say_json(said)
-            return 0
-        if not said["changed"]:
+        elif "release" in said:
+            say_asked(said, f"the end of block {args.block}")
+        else:
             print(f"block {said['id']} had ended before, {local_time(said['ended_at'])}")
-            return 0
-        print(f"block {said['id']} has ended")
-        say_force(said)
         return 0
 
     return with_desk(args, work)
@@ -233,37 +228,17 @@ def _recycle(args: argparse.Namespace) -> int:
     rows = _recycled(args.file, load(args.config))
 
     def work(desk: "Client") -> int:
-        counts: Counter[str] = Counter()
-        unclear: list[int] = []
-        why = ""
-        with progress(len(rows), "numbers") as move:
-            for at in range(0, len(rows), TOGETHER):
-                some = rows[at : at + TOGETHER]
-                said = desk.post("/blocks/recycle", {"rows": [row for _, row in some]})
-                unclear += (some[n][0] for n in said["unclear_rows"])
-                why = why or said.get("why", "")
-                counts.update({name: said[name] for name in _COUNTED})
-                move(len(some))
-        summary: dict[str, Any] = {"rows": len(rows), **{name: counts[name] for name in _COUNTED}}
-        summary |= {"in_force": False, "why": why} if why else {"in_force": True}
+        said = desk.post("/blocks/recycle", {"rows": rows})
         if args.json:
-            say_json(summary | {"unclear_lines": unclear})
+            say_json(said)
         else:
-            _say_recycled(summary)
-            for line in unclear:
-                warn(
-                    f"{args.file}:{line}: recycled before, and somebody has it since",
-                    "say in the column recycled_at when it was taken from whom is meant",
-                )
-        return 1 if unclear else 0
+            say_asked(said, f"that {said['rows']} numbers are recycled")
+        return 0
 
     return with_desk(args, work)
 
 
-_COUNTED: Final = ("recycled", "unknown", "newer", "unclear", "blocks")
-
-
-def _recycled(path: Path, loaded: "Loaded") -> list[tuple[int, dict[str, Any]]]:
+def _recycled(path: Path, loaded: "Loaded") -> list[dict[str, Any]]:
     """Read a file of numbers, or say all that is wrong with it. Raises InputError."""
     from smsfilter.rules.numbers import customer_key  # noqa: PLC0415 - start-up stays light
 
@@ -278,19 +253,7 @@ def _recycled(path: Path, loaded: "Loaded") -> list[tuple[int, dict[str, Any]]]:
                 row["recycled_at"] = moment(at, zone)
             except ValueError:
                 problems.append(f"{path}:{line}: recycled_at: not a date such as 2026-11-27")
-        found.append((line, row))
+        found.append(row)
     if problems:
         raise InputError("\n".join(problems))
     return found
-
-
-def _say_recycled(summary: dict[str, Any]) -> None:
-    print(
-        f"{summary['rows']} numbers: {summary['recycled']} recycled, {summary['blocks']} blocks "
-        f"ended, {summary['unknown']} without anything"
-        + (f", {summary['newer']} newer" if summary["newer"] else "")
-    )
-    if not summary["recycled"]:
-        print("nothing was changed")
-    else:
-        say_force(summary)

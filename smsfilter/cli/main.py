@@ -16,7 +16,7 @@ from smsfilter import __version__
 
 COMMANDS = (
     *("run", "check", "explain", "reload", "top", "registry", "index"),
-    *("desk", "login", "staff", "report", "case", "block", "company"),
+    *("desk", "login", "staff", "release", "report", "case", "block", "company"),
     *("rebuild", "audit", "schema"),
     *("demo", "completion"),
 )

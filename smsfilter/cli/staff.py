@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from smsfilter.cli import staff_rota
+from smsfilter.cli import staff_changes, staff_rota
 from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config
 
@@ -23,6 +23,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "machine by `smsfilter desk code ID`. Until they have enrolled it can be done again, for "
         "a new code. Their number is read from standard input, if there is one: for warnings.",
     )
+    staff_changes.add(actions)
     staff_rota.add(actions)
     add_person(bootstrap)
     bootstrap.add_argument("--json", action="store_true", help="print JSON")

@@ -192,8 +192,7 @@ class APIRoute(Route):
         self.media_type = media_type
         self.body = body
         self.query = query or {}
-        self._takes_any = query is None and method == "GET"
-        self.keyed = keyed and method != "GET"
+        self.keyed = keyed and method != "GET" and right is not Right.ANYONE
         self.says = cleandoc(handler.__doc__ or "")
         self.handler = handler
         super().__init__(path, self._answer, methods=[method])
@@ -239,7 +238,7 @@ class APIRoute(Route):
     def _check(self, query: Mapping[str, str]) -> None:
         """Refuse what the path does not take: a slip in its name would go unnoticed. Problem."""
         for name in query:
-            if name not in self.query and not self._takes_any:
+            if name not in self.query:
                 taken = ", ".join(sorted(self.query)) or "nothing"
                 raise invalid(f"{name} is not known here: the query takes {taken}")
 

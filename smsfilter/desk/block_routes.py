@@ -6,7 +6,7 @@ Every look at customers' blocks is one row of the ledger, entered before the ans
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from sqlalchemy import Connection
@@ -15,25 +15,19 @@ from starlette.routing import Route
 from smsfilter.desk import blocking
 from smsfilter.desk.adoption import adopt_all
 from smsfilter.desk.api import PAGE, Asked, route
-from smsfilter.desk.blocking import Recycled, Recycling
 from smsfilter.desk.companies import CompanyError
+from smsfilter.desk.ending import Ends, Recycle, Recycles
 from smsfilter.desk.following import in_force
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found, refused
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.timeline import timeline
-from smsfilter.desk.written import NO_CUSTOMER, Number, digits_of
+from smsfilter.desk.written import Number, digits_of
 from smsfilter.flow.rights import Right
-from smsfilter.rules.numbers import customer_key
 from smsfilter.rules.policy import Model
 from smsfilter.store.connect import Unreachable
 from smsfilter.store.reading import reading
-from smsfilter.store.writer import Entered, Transaction
-
-RECYCLED_MOST: Final = 500
-"""Numbers of one request."""
-_TOGETHER: Final = 50
-"""Numbers of one transaction: reports wait for it."""
+from smsfilter.store.writer import Entered
 
 Reason = Annotated[str, Field(pattern=r"^[a-z][a-z -]{0,39}$")]
 """A few words without digits: it stands in the ledger, where no number may."""
@@ -55,22 +49,15 @@ class _Remove(Model):
     reason: Literal["withdrawal", "consent", "correction", "recycled"]
 
 
-class _Line(Model):
-    customer: Number
-    recycled_at: Annotated[int, Field(ge=0, lt=1 << 62)] | None = None
-
-
-class _Recycle(Model):
-    rows: Annotated[tuple[_Line, ...], Field(max_length=RECYCLED_MOST)]
-
-
 class _Adopt(Model):
     dry_run: bool = False
 
 
-def routes(office: Office, projection: Projection) -> Sequence[Route]:
+def routes(
+    office: Office, projection: Projection, ends: Ends, recycles: Recycles
+) -> Sequence[Route]:
     """Return the paths of blocks."""
-    desk = _Blocks(office, projection)
+    desk = _Blocks(office, projection, ends)
     return (
         route(
             "/blocks",
@@ -89,15 +76,16 @@ def routes(office: Office, projection: Projection) -> Sequence[Route]:
             query=PAGE,
             keyed=False,
         ),
-        route("/blocks/recycle", desk.recycle, "POST", right=Right.END_BLOCKS, body=_Recycle),
+        route("/blocks/recycle", recycles.ask, "POST", right=Right.END_BLOCKS, body=Recycle),
         route("/blocks/{id}", desk.show, right=Right.SEE_BLOCKS),
         route("/blocks/{id}/remove", desk.remove, "POST", right=Right.END_BLOCKS, body=_Remove),
     )
 
 
 class _Blocks:
-    def __init__(self, office: Office, projection: Projection) -> None:
+    def __init__(self, office: Office, projection: Projection, ends: Ends) -> None:
         self._office = office
+        self._ends = ends
         self._projection = projection
         self._country_code = office.policy.country_code
 
@@ -195,15 +183,8 @@ class _Blocks:
         return said | await self._in_force(added.entered)
 
     async def remove(self, asked: Asked) -> Any:
-        """End a block, for a reason."""
-        wanted, reason = asked.id(), asked.body(_Remove).reason
-        done = await asked.write(
-            lambda transaction: blocking.remove(transaction, wanted, reason, asked.by)
-        )
-        if done is None:
-            raise not_found(f"block {wanted}")
-        said = {"id": wanted, "changed": done.entered is not None, "ended_at": done.ended_at}
-        return said | await self._in_force(done.entered)
+        """Ask that a block ends, for a reason: another person releases it."""
+        return await self._ends.ask(asked, asked.id(), asked.body(_Remove).reason)
 
     async def adopt(self, asked: Asked) -> Any:
         """Take what an operator put into Redis by hand into the records, or only name it."""
@@ -221,47 +202,7 @@ class _Blocks:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
         return {"adopted": adopted} | await self._in_force(None)
 
-    async def recycle(self, asked: Asked) -> Any:
-        """End the blocks of numbers that are somebody else's by now; done before, it is no more."""
-        wanted: _Recycle = asked.body(_Recycle)
-        rows = self._recycled(wanted.rows)
-        done: list[Recycled] = []
-        for at in range(0, len(rows), _TOGETHER):
-            some = rows[at : at + _TOGETHER]
-            done += await self._office.writer.write(partial(self._recycle, some=some, asked=asked))
-        counts = {str(each): sum(one.outcome is each for one in done) for each in Recycling}
-        unclear = [n for n, one in enumerate(done) if one.outcome is Recycling.UNCLEAR]
-        said = {**counts, "blocks": sum(one.blocks for one in done), "unclear_rows": unclear}
-        entered = [one.entered for one in done if one.entered is not None]
-        return said | await self._in_force(entered[-1] if entered else None)
-
     async def _in_force(self, entered: Entered | None) -> dict[str, Any]:
         if entered is None:  # what is there already is being followed already
             return await in_force(self._projection.follow, self._office.writer.head)
         return await in_force(self._projection.follow, entered.seq)
-
-    def _recycle(
-        self, transaction: Transaction, some: Sequence[tuple[str, int | None]], asked: Asked
-    ) -> list[Recycled]:
-        vault = self._office.vault
-        return [blocking.recycle(transaction, vault, *each, asked.by) for each in some]
-
-    def _recycled(self, rows: Sequence[_Line]) -> list[tuple[str, int | None]]:
-        """Read every row, or say all that is wrong with them. Raises Problem."""
-        found, problems = [], []
-        for n, row in enumerate(rows):
-            digits = customer_key(row.customer, self._country_code)
-            if digits is None:
-                problems.append({"row": n, "problem": NO_CUSTOMER})
-            elif row.recycled_at is not None and row.recycled_at > self._office.clock():
-                problems.append({"row": n, "problem": "recycled_at has not come yet"})
-            else:
-                found.append((digits, row.recycled_at))
-        if problems:
-            raise _wrong(problems)
-        return found
-
-
-def _wrong(problems: list[dict[str, Any]]) -> Problem:
-    first = problems[0]
-    return invalid(f"row {first['row']}: {first['problem']}", errors=problems)

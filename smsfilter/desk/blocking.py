@@ -15,12 +15,14 @@ from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.company import survivor
 from smsfilter.desk.silence import silence
 from smsfilter.desk.vault import Vault
+from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import TABLE, Event, State
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.headers import source_forms
 from smsfilter.rules.numbers import subscriber
 from smsfilter.store import customers
 from smsfilter.store.schema import block, case_file, company, report, sms_out
+from smsfilter.store.schema import customer as customer_table
 from smsfilter.store.writer import Entered, Transaction
 
 EVERYBODY: Final = "*"
@@ -110,8 +112,10 @@ class Removed:
     """None where it had ended before."""
 
 
-def remove(transaction: Transaction, block_id: int, reason: str, by: Actor) -> Removed | None:
-    """End a block; None where there is no such block.
+def remove(
+    transaction: Transaction, block_id: int, reason: str, by: Actor, *, asked_by: str | None = None
+) -> Removed | None:
+    """End a block; None where there is no such block. `asked_by` is who asked `by` to.
 
     The reports that put it are done with once no block of their case is left, so that the same
     text is a new report from then on.
@@ -128,10 +132,14 @@ def remove(transaction: Transaction, block_id: int, reason: str, by: Actor) -> R
         object=f"block:{block_id}",
         case_id=row.case_id,
         customer_id=row.customer,
-        detail={"target": row.target, "reason": reason, "reports": reports},
+        detail={"target": row.target, "reason": reason, "reports": reports} | _asked(asked_by),
         touches=[(block, block_id), *touched],
     )
     return Removed(transaction.now, entered)
+
+
+def _asked(asked_by: str | None) -> dict[str, str]:
+    return {} if asked_by is None else {"asked_by": asked_by}
 
 
 def _done_with(transaction: Transaction, ended: Row[Any], reason: str) -> tuple[list[int], Touched]:
@@ -188,7 +196,13 @@ class Recycled:
 
 
 def recycle(
-    transaction: Transaction, vault: Vault, digits: str, at: int | None, by: Actor
+    transaction: Transaction,
+    vault: Vault,
+    digits: str,
+    at: int | None,
+    by: Actor,
+    *,
+    asked_by: str | None = None,
 ) -> Recycled:
     """The number belongs to nobody from `at` on (µs UTC; None: now): nothing of it is inherited.
 
@@ -240,7 +254,8 @@ def recycle(
             "cases": sorted(closed),
             "reports": sorted(reports),
             "sms": sorted(unsent),
-        },
+        }
+        | _asked(asked_by),
         touches=[
             *((block, each) for each in ended),
             *((case_file, each) for each in closed),
@@ -277,6 +292,12 @@ def page(
         wanted.append(block.c.customer == customer)
     query = select(block).where(and_(True, *wanted)).order_by(block.c.id.desc()).limit(limit)
     return list(connection.execute(query))
+
+
+def branch_of(connection: Connection, customer_id: str) -> str:
+    """Return the branch of a customer."""
+    query = select(customer_table.c.branch).where(customer_table.c.id == customer_id)
+    return connection.scalar(query) or HEADQUARTERS
 
 
 def find(connection: Connection, block_id: int) -> Row[Any] | None:

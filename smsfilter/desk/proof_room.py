@@ -24,6 +24,7 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.problems import refused
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.proving import RESULTS, Given, Subject, UnprovableError
+from smsfilter.desk.releases import Kinds
 from smsfilter.deskmetrics import ProofMetrics
 from smsfilter.flow.rights import Right
 from smsfilter.rules.policy import Model
@@ -59,6 +60,7 @@ class ProofRoom:
         self._collecting = Collecting(office, self._evidence, self._metrics)
         self._incidents = Incidents(office, self._evidence, self._metrics)
         self._tasks: list[asyncio.Task[None]] = []
+        self.releases: Kinds = {}
         self.collectors: Sequence[Collector] = (self._metrics,)
         self.routes: Sequence[Route] = (
             route(

@@ -7,7 +7,7 @@ and the index, and brings tasks to run, routes to answer, counters to show.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from prometheus_client.registry import Collector
@@ -23,6 +23,8 @@ from smsfilter.desk.entrance import Entrance
 from smsfilter.desk.indexing import IndexTaken
 from smsfilter.desk.office import Office, check
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.release_room import ReleaseRoom
+from smsfilter.desk.releases import Kind
 from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.settling import settle
 from smsfilter.deskconfig import DeskConfig
@@ -53,6 +55,8 @@ class Room(Protocol):
 
     routes: Sequence[Route]
     collectors: Sequence[Collector]
+    releases: Mapping[str, Kind]
+    """What two people do here, by its name."""
 
     async def start(self) -> None:
         """Begin."""
@@ -155,7 +159,9 @@ class Service:
         stack.push_async_callback(projection.stop)
         await projection.start()
         staff = self._make_staff(office, projection)
-        for room in (staff, *(make(office, projection) for make in self._make_rooms)):
+        rooms = [staff, *(make(office, projection) for make in self._make_rooms)]
+        kinds = {name: kind for room in rooms for name, kind in room.releases.items()}
+        for room in (*rooms, ReleaseRoom(office, kinds)):
             self._rooms.append(room)
             stack.push_async_callback(room.stop)
             await room.start()

@@ -51,6 +51,7 @@ class Right(StrEnum):
     CHANGE_COMPANIES = "change companies"
     SEE_STAFF = "see staff"
     CHANGE_STAFF = "change staff"
+    SUSPEND_STAFF = "suspend staff"
     SEE_ROTA = "see the rota"
     SET_ROTA = "set the rota"
     READ_LEDGER = "read the ledger"
@@ -85,6 +86,7 @@ ROLES: Final[dict[Right, tuple[str, ...]]] = {
     Right.CHANGE_COMPANIES: (Role.ENGINEER, _H),
     Right.SEE_STAFF: (_S, _H, Role.AUDITOR),
     Right.CHANGE_STAFF: (_H,),
+    Right.SUSPEND_STAFF: _LEADS,
     Right.SEE_ROTA: tuple(Role),
     Right.SET_ROTA: _LEADS,
     Right.READ_LEDGER: (Role.AUDITOR, _H),

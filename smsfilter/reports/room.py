@@ -1,7 +1,7 @@
 """The report centre in the desk: its bind, the intake, the outbox, and what they are asked for."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
 from smsfilter.desk.owners import REGISTRY, Owners
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.releases import Kind
 from smsfilter.deskmetrics import CentreMetrics, IndexFigures, IndexMetrics, IntakeMetrics
 from smsfilter.reports.bind import Centre
 from smsfilter.reports.failures import Failures
@@ -49,6 +50,7 @@ class ReportRoom:
         metrics = IntakeMetrics()
         centre_metrics = CentreMetrics()
         index_metrics = IndexMetrics(lambda: _figures(projection))
+        self.releases: Mapping[str, Kind] = {}
         self.collectors: Sequence[Collector] = (centre_metrics, metrics, index_metrics)
         self._filing = filing = Filing(
             office.vault,

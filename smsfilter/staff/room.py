@@ -2,7 +2,7 @@
 
 import asyncio
 import pwd
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final
@@ -14,8 +14,10 @@ from smsfilter import log, tasks
 from smsfilter.desk.entrance import Asker
 from smsfilter.desk.office import Office
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.releases import Kind
 from smsfilter.flow.rights import OPERATOR, Right, Role
-from smsfilter.staff import login, looking, rota_routes, tally
+from smsfilter.staff import changing, login, looking, rota_routes, tally
+from smsfilter.staff.changing import Changing
 from smsfilter.staff.login import Logins
 from smsfilter.staff.passwords import Passwords
 from smsfilter.staff.sessions import CALLER, Caller, Sessions
@@ -38,9 +40,12 @@ class StaffRoom:
         self._tally = Tally()
         self._tasks: list[asyncio.Task[None]] = []
         logins = Logins(office, self._sessions, self._passwords, self._tally)
+        changes = Changing(office)
+        self.releases: Mapping[str, Kind] = changes.kinds
         self.routes: Sequence[Route] = (
             *login.routes(logins),
             *looking.routes(office),
+            *changing.routes(changes),
             *rota_routes.routes(office),
         )
         self.collectors: Sequence[Collector] = ()

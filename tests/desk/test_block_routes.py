@@ -51,7 +51,7 @@ async def test_what_cannot_be_blocked(open_desk):
 
 async def test_an_end_is_in_force_and_entered(open_desk):
     await open_desk.post("/blocks", BY_HAND)
-    said = await open_desk.post("/blocks/1/remove", {"reason": "consent"})
+    said = await open_desk.two("/blocks/1/remove", {"reason": "consent"})
     assert (said["changed"], said["in_force"]) == (True, True)
     assert open_desk.blocked(ANNA) == set()
     again = await open_desk.post("/blocks/1/remove", {"reason": "correction"})
@@ -84,7 +84,7 @@ async def test_what_cannot_be_ended(open_desk):
 )
 async def test_the_same_report_is_a_new_one_after_an_end(open_desk, reason, state, closed):
     await open_desk.post("/reports", REPORT)
-    await open_desk.post("/blocks/1/remove", {"reason": reason})
+    await open_desk.two("/blocks/1/remove", {"reason": reason})
     (report,) = open_desk.rows("report")
     (case,) = open_desk.rows("case_file")
     assert (report.state, case.closed_at is not None) == (state, closed)
@@ -98,7 +98,7 @@ async def test_lists_are_masked_paged_and_entered(open_desk):
     for n in range(3):
         await open_desk.post("/blocks", {"customer": f"1380013800{n}", "target": "acme"})
     await open_desk.post("/blocks", {"customer": BERT, "target": "bravo"})
-    await open_desk.post("/blocks/4/remove", {"reason": "consent"})
+    await open_desk.two("/blocks/4/remove", {"reason": "consent"})
     page = await open_desk.get("/blocks", limit=2)
     assert [each["id"] for each in page["items"]] == [3, 2]
     assert page["items"][0]["customer"] == "138****8002"
@@ -136,7 +136,7 @@ async def test_a_recycled_number_leaves_nothing_behind(open_desk):
     await open_desk.post("/blocks", {"customer": ANNA, "target": "*"})
     await open_desk.post("/blocks", {"customer": BERT, "target": f"source:{ANNA}"})
     rows = [{"customer": "13800138000"}, {"customer": "13700137000"}]
-    said = await open_desk.post("/blocks/recycle", {"rows": rows})
+    said = await open_desk.two("/blocks/recycle", {"rows": rows})
     assert (said["recycled"], said["unknown"], said["blocks"]) == (1, 1, 3)
     assert said["in_force"]
     assert open_desk.blocked(ANNA) == open_desk.blocked(BERT) == set()
@@ -145,10 +145,11 @@ async def test_a_recycled_number_leaves_nothing_behind(open_desk):
     assert (sms.state, sms.next_at) == ("given_up", None)
     (case,) = open_desk.rows("case_file")
     assert case.closed_at is not None
-    again = await open_desk.post("/blocks/recycle", {"rows": rows})
+    again = await open_desk.two("/blocks/recycle", {"rows": rows})
     assert (again["recycled"], again["unknown"]) == (0, 2)
     (entry,) = open_desk.entries("number recycled")
-    assert entry.detail == {"blocks": [1, 2, 3], "cases": [1], "reports": [1], "sms": [1]}
+    ended = {"blocks": [1, 2, 3], "cases": [1], "reports": [1], "sms": [1]}
+    assert (entry.actor, entry.detail) == ("staff:zhao.lei", ended | {"asked_by": "wang.fang"})
     assert [row.state for row in open_desk.rows("report")] == ["lifted"]
 
 
@@ -156,13 +157,13 @@ async def test_the_new_subscriber_is_left_alone_by_an_old_file(open_desk):
     await open_desk.post("/blocks", BY_HAND)
     day = open_desk.office.clock()
     dated, undated = {"customer": ANNA, "recycled_at": day}, {"customer": ANNA}
-    assert (await open_desk.post("/blocks/recycle", {"rows": [dated]}))["recycled"] == 1
+    assert (await open_desk.two("/blocks/recycle", {"rows": [dated]}))["recycled"] == 1
     await open_desk.post("/blocks", BY_HAND)
-    said = await open_desk.post("/blocks/recycle", {"rows": [dated, undated]})
+    said = await open_desk.two("/blocks/recycle", {"rows": [dated, undated]})
     assert (said["newer"], said["unclear"], said["unclear_rows"]) == (1, 1, [1])
     assert open_desk.blocked(ANNA) == {"acme"}
     later = {"customer": ANNA, "recycled_at": open_desk.office.clock()}
-    assert (await open_desk.post("/blocks/recycle", {"rows": [later]}))["recycled"] == 1
+    assert (await open_desk.two("/blocks/recycle", {"rows": [later]}))["recycled"] == 1
     assert open_desk.blocked(ANNA) == set()
 
 

@@ -26,6 +26,7 @@ from smsfilter.desk.founding import Founded, found
 from smsfilter.desk.keys import Keys
 from smsfilter.desk.office import Office, now_us, records_of
 from smsfilter.desk.projection import Projection
+from smsfilter.desk.release_room import ReleaseRoom
 from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.branches import HEADQUARTERS
@@ -171,6 +172,7 @@ class OpenDesk:
             base_url="http://desk/v1",
             headers={} if who is None else people.bearer(who),
         )
+        self.released: ReleaseRoom | None = None
         self._others: dict[str | None, OpenDesk] = {}
 
     def as_(self, who: str | None) -> "OpenDesk":
@@ -223,6 +225,11 @@ class OpenDesk:
         response = await self.http.post(path, json=body)
         assert response.status_code == status, response.text
         return response.json()
+
+    async def two(self, path: str, body: Any = None, other: str = people.OTHER) -> Any:
+        """Have something done that needs two: asked for here, released by another one."""
+        asked = await self.post(path, body)
+        return await self.as_(other).post(f"/releases/{asked['release']}/grant")
 
     def entries(self, action: str | None = None) -> list[Entry]:
         """What the ledger has, of one action or of all."""
@@ -278,9 +285,14 @@ async def open_desk(
             ReportRoom(office, projection),
             CaseRoom(office, projection),
         )
-        routes = [route for room in rooms for route in room.routes]
+        kinds = {name: kind for room in rooms for name, kind in room.releases.items()}
+        released = ReleaseRoom(office, kinds)
+        await released.start()
+        stack.push_async_callback(released.stop)
+        routes = [route for room in (*rooms, released) for route in room.routes]
         await stack.enter_async_context(opened(Door(app(routes, staff, office), at.state)))
         desk = OpenDesk(at, office, server, routes, people.DEFAULT if hires else None, staff=staff)
+        desk.released = released
         stack.push_async_callback(desk.close)
         for who in (people.DEFAULT, people.OTHER) if hires else ():
             await desk.hire(who)

@@ -214,7 +214,7 @@ async def test_a_file_is_taken_in_once(open_desk):
 
 async def test_a_row_stays_taken_in_after_a_withdrawal(open_desk):
     await open_desk.post("/reports/import", {"rows": _rows(1)})
-    await open_desk.post("/blocks/1/remove", {"reason": "withdrawal"})
+    await open_desk.two("/blocks/1/remove", {"reason": "withdrawal"})
     said = await open_desk.post("/reports/import", {"rows": _rows(1)})
     (result,) = said["results"]
     assert (result["new"], result["outcome"]) == (False, "withdrawn")

@@ -91,6 +91,13 @@ def blocked(desk: Desk, number: str) -> set[str]:
     return {each.decode() for each in members}
 
 
+def number_in(said: str) -> str:
+    """The number of the release that was asked for."""
+    found = re.search(r"release (\d+)", said)
+    assert found is not None, said
+    return found[1]
+
+
 # reports
 
 
@@ -267,7 +274,10 @@ def test_blocks_by_hand(desk, type_in):
     _, out, _ = type_in("block", "list", "--company", "acme", "--json")
     assert ids[1] in [str(json.loads(line)["id"]) for line in out.splitlines()]
     status, out, _ = type_in("block", "remove", ids[1], "--reason", "consent")
-    assert (status, out) == (0, f"block {ids[1]} has ended\nin force\n")
+    assert (status, out.splitlines()[-1]) == (0, f"  smsfilter release grant {number_in(out)}")
+    assert "another person" in type_in("release", "grant", number_in(out))[2]
+    done = type_in("release", "grant", number_in(out), by=people.OTHER)
+    assert done == (0, f"release {number_in(out)} is done\nin force\n", "")
     assert blocked(desk, "13600136001") == set()
     assert "had ended before" in type_in("block", "remove", ids[1], "--reason", "consent")[1]
     _, out, _ = type_in("block", "show", ids[1])
@@ -289,19 +299,29 @@ def test_sources_of_services_and_of_people(desk, type_in):
     assert type_in("block", "add", "--everybody")[0] == 1
 
 
+def recycled(type_in: Callable[..., Said], file: Path) -> Said:
+    """What the second person is told of a file that the first one asked for."""
+    status, asked, err = type_in("block", "recycle", str(file))
+    assert (status, err) == (0, "")
+    status, out, err = type_in("release", "grant", number_in(asked), by=people.OTHER)
+    assert out.startswith(f"release {number_in(asked)} is done\n")
+    return status, out.partition("\n")[2], err
+
+
 def test_recycled_numbers(desk, type_in, tmp_path):
     file = tmp_path / "recycled.csv"
     file.write_text("customer,recycled_at\n13500135000,\n13500135001,2020-01-01\n13500135002,\n")
     type_in("block", "add", "--company", "acme", stdin="13500135000\n13500135001\n")
-    status, out, err = type_in("block", "recycle", str(file))
-    assert (status, err) == (0, "")
-    assert out == ("3 numbers: 1 recycled, 1 blocks ended, 1 without anything, 1 newer\nin force\n")
+    assert recycled(type_in, file) == (
+        0,
+        "3 numbers: 1 recycled, 1 blocks ended, 1 without anything, 1 newer\nin force\n",
+        "",
+    )
     assert blocked(desk, "13500135000") == set()
-    status, out, _ = type_in("block", "recycle", str(file))
-    assert (status, out.splitlines()[1]) == (0, "nothing was changed")
+    assert "0 recycled" in recycled(type_in, file)[1]
     type_in("block", "add", "--company", "acme", stdin="13500135000")
-    status, _, err = type_in("block", "recycle", str(file))
-    assert (status, f"{file}:2: recycled before" in err) == (1, True)
+    status, _, err = recycled(type_in, file)
+    assert (status, "row 1: recycled before" in err) == (1, True)
     assert blocked(desk, "13500135000") == {"acme"}
     file.write_text("customer\nx\n")
     assert type_in("block", "recycle", str(file))[2].startswith(f"{file}:2: customer: not")

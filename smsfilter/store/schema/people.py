@@ -82,6 +82,7 @@ release = Table(
     Column("released_by", Text),
     Column("released_at", BigInteger),
     Column("done_at", BigInteger),
+    Column("half_enc", LargeBinary),  # half a code, until whoever asked has fetched it
     Column("changed_seq", BigInteger, nullable=False),
     CheckConstraint(
         "state IN ('waiting', 'released', 'done', 'refused', 'taken_back', 'expired')",
