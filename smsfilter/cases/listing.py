@@ -64,7 +64,8 @@ def page(
     found = _CURSOR.fullmatch(after) if after else None
     if after and (found is None or (found[1] is not None) != wanted.by_due):
         raise ValueError("after is the `next` of the page before")
-    query = by_due(wanted, found, limit) if wanted.by_due else newest(wanted, found, limit)
+    ranged = connection.dialect.name == "postgresql"
+    query = (by_due if wanted.by_due else newest)(wanted, found, limit, ranged=ranged)
     rows = list(connection.execute(query))
     if len(rows) < limit:
         return rows, None
@@ -72,7 +73,9 @@ def page(
     return rows, f"{last.due_at}.{last.id}" if wanted.by_due else str(last.id)
 
 
-def by_due(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[Any]:
+def by_due(
+    wanted: Wanted, after: "re.Match[str] | None", limit: int, *, ranged: bool
+) -> Select[Any]:
     """Return the query of open cases, the most urgent first."""
     c = case_file.c
     where: list[ColumnElement[bool]] = [c.closed_at.is_(None)]
@@ -84,10 +87,12 @@ def by_due(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[
         where.append(c.owner.is_(None))
     at = None if after is None else (int(after[1]), int(after[2]))
     owner = None if wanted.owner is None else (c.owner, wanted.owner)
-    return _merged(wanted, _Walk(where, (c.due_at, c.id), at, owner), limit)
+    return _merged(wanted, _Walk(where, (c.due_at, c.id), at, owner, ranged=ranged), limit)
 
 
-def newest(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[Any]:
+def newest(
+    wanted: Wanted, after: "re.Match[str] | None", limit: int, *, ranged: bool
+) -> Select[Any]:
     """Return the query of cases by state or company, the newest first."""
     c = case_file.c
     where: list[ColumnElement[bool]] = []
@@ -99,16 +104,17 @@ def newest(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[
     elif wanted.state is not None:
         lead = (c.state, str(wanted.state))
     at = None if after is None else (int(after[2]),)
-    return _merged(wanted, _Walk(where, (c.id,), at, lead, backward=True), limit)
+    return _merged(wanted, _Walk(where, (c.id,), at, lead, backward=True, ranged=ranged), limit)
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """A walk along one index, from where a page begins.
 
-    The column that leads the index is a part of the order, and its value the end of a range: a
-    database that reads `=` takes any index for the order, also that of all cases, on which those
-    that are wanted may be a million rows away.
+    `ranged`, for PostgreSQL: the column that leads the index is a part of the order, and its value
+    a range. Where it reads `=` it takes any index for the order, also that of all cases, on which
+    those that are wanted may be a million rows away. SQLite takes the index that `=` names, and of
+    a range the first column alone.
     """
 
     where: list[ColumnElement[bool]]
@@ -116,6 +122,7 @@ class _Walk:
     at: tuple[int, ...] | None
     lead: tuple[Column[Any], str] | None
     backward: bool = False
+    ranged: bool = False
 
     def query(self, limit: int, branch: str | None = None) -> Select[Any]:
         """Return the first rows, of one branch if it is named."""
@@ -126,13 +133,15 @@ class _Walk:
             else:
                 where.append(case_file.c.branch == branch)
         at = self.at and [literal(n, each.type) for n, each in zip(self.at, order, strict=True)]
-        if lead is not None:
+        if lead is not None and not self.ranged:
+            where.append(lead[0] == lead[1])
+        elif lead is not None:
             column, value = lead
             where += [column >= value, column <= value]
             order.insert(0, column)
             at = at and [literal(value, column.type), *at]
         if at:
-            here, there = tuple_(*order), tuple_(*at)
+            here, there = (tuple_(*order), tuple_(*at)) if len(at) > 1 else (order[0], at[0])
             where.append(here < there if self.backward else here > there)
         by = [each.desc() if self.backward else each.asc() for each in order]
         return select(case_file).where(*where).order_by(*by).limit(limit)
