@@ -79,12 +79,14 @@ async def test_what_the_query_takes_and_no_more(open_desk):
 READS_QUERY = ("query", "page", "before")
 
 
-async def test_a_route_that_reads_its_query_says_so(open_desk):
+async def test_a_route_that_reads_its_query_or_body_says_so(open_desk):
     for each in open_desk.routes:
         tree = ast.parse(textwrap.dedent(inspect.getsource(each.handler)))
         read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         if read & set(READS_QUERY):
             assert each.query, f"{each.path}: declare what it reads: route(…, query=…)"
+        if "body" in read:
+            assert each.body, f"{each.path}: declare what it reads: route(…, body=…)"
 
 
 class NobodyEntrance:
