@@ -21,9 +21,10 @@ from tests.fakes.terminal import Terminal, halves
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(240)]
 
 ANNA = "8613800138000"
-WORDS, OTHERS = "a horse in the paddy field", "nine grey geese over the lake"
+WORDS = "a horse in the paddy field"
 FIRST = ("desk", "init", "--first", "li.wei", "--name", "Li Wei", "--person", "E1001")
-SECOND = ("staff", "bootstrap", "wang.fang", "--name", "Wang Fang", "--person", "E1002")
+SECOND = ("staff", "bootstrap", "zhao.lei", "--name", "Zhao Lei", "--person", "E1002")
+CLERK = ("staff", "add", "wang.fang", "--name", "Wang Fang", "--person", "E1003", "--role", "clerk")
 
 
 class Restarts:
@@ -58,7 +59,9 @@ async def state(desk: Desk) -> tuple[str, str | None]:
 
 async def test_from_no_keys_to_the_answer(make_desk, tmp_path):
     desk: Desk = await make_desk(started=False, registry=None, hires=False)
-    machine, li, wang = (Terminal(desk, tmp_path / who / "login") for who in ("no", "li", "wang"))
+    machine, li, zhao, wang = (
+        Terminal(desk, tmp_path / who / "login") for who in ("nobody", "li", "zhao", "wang")
+    )
     again = Restarts(desk)
 
     code = halves(await machine.ran(*FIRST))
@@ -71,10 +74,20 @@ async def test_from_no_keys_to_the_answer(make_desk, tmp_path):
 
     (half,) = halves(await li.ran(*SECOND))
     await again()
-    (other,) = halves(await machine.ran("desk", "code", "wang.fang"))
+    (other,) = halves(await machine.ran("desk", "code", "zhao.lei"))
     await again()
-    await wang.ran("enrol", "wang.fang", stdin=f"{half}\n{other}\n{OTHERS}\n")
-    await wang.ran("login", "wang.fang", stdin=OTHERS + "\n")
+    await zhao.ran("enrol", "zhao.lei", stdin=f"{half}\n{other}\n{WORDS}\n")
+    await zhao.ran("login", "zhao.lei", stdin=WORDS + "\n")
+
+    assert "smsfilter release grant 1" in await li.ran(*CLERK)
+    assert "another person" in await li.refused("release", "grant", "1")
+    await again()
+    (half,) = halves(await zhao.ran("release", "grant", "1"))
+    await again()
+    (other,) = halves(await li.ran("release", "half", "1"))
+    await again()
+    await wang.ran("enrol", "wang.fang", stdin=f"{half}\n{other}\n{WORDS}\n")
+    await wang.ran("login", "wang.fang", stdin=WORDS + "\n")
     await again()
     days = [datetime.now(UTC) + timedelta(days) for days in (-1, 30)]
     shift = ("--from", days[0].isoformat("T", "minutes"), "--to", days[1].isoformat("T", "minutes"))
