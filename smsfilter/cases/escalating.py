@@ -5,13 +5,13 @@ records, so that a restart neither forgets nor repeats it.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, Text, cast, func, literal, or_, select
+from sqlalchemy import Connection, Row, Text, cast, func, literal, or_, select, true
 
 from smsfilter import log
 from smsfilter.cases.figures import CaseMetrics
@@ -146,17 +146,25 @@ class Escalating:
         return warned
 
 
-def daily(connection: Connection, day: date, zone: ZoneInfo) -> dict[str, Any]:
+def daily(
+    connection: Connection,
+    day: date,
+    zone: ZoneInfo,
+    within: Collection[str] | None = None,
+) -> dict[str, Any]:
     """Return what headquarters reads in the morning of a day: late the day before, due on it.
 
-    Late is a case whose customer had not been answered when it was due.
+    Late is a case whose customer had not been answered when it was due. `within`: only of these
+    branches.
     """
     begin = datetime.combine(day, datetime.min.time(), tzinfo=zone)
     edges = [int((begin + timedelta(days=n)).timestamp()) * 1_000_000 for n in (-1, 0, 1)]
     was_late = or_(case_file.c.closed_at.is_(None), case_file.c.replied_at > case_file.c.due_at)
-    late = select(
-        case_file.c.id, case_file.c.branch, case_file.c.owner, case_file.c.due_at, case_file.c.state
-    ).where(case_file.c.due_at >= edges[0], case_file.c.due_at < edges[1], was_late)
+    ours = true() if within is None else case_file.c.branch.in_(sorted(within))
+    columns = (case_file.c.id, case_file.c.branch, case_file.c.owner, case_file.c.due_at)
+    late = select(*columns).where(
+        case_file.c.due_at >= edges[0], case_file.c.due_at < edges[1], was_late, ours
+    )
     rows = connection.execute(late.order_by(case_file.c.due_at, case_file.c.id)).all()
     due = connection.scalar(
         select(func.count())
@@ -165,6 +173,7 @@ def daily(connection: Connection, day: date, zone: ZoneInfo) -> dict[str, Any]:
             case_file.c.closed_at.is_(None),
             case_file.c.due_at >= edges[1],
             case_file.c.due_at < edges[2],
+            ours,
         )
     )
     branches: dict[str, int] = {}

@@ -97,6 +97,7 @@ def gather(connection: Connection, office: Office, evidence: Evidence, case: Row
         is_complete=sent.is_complete,
         reports=[f"report:{each.id}" for each in reports],
         forwards=recorded(sent.forwards),
+        sent_earlier=bool(sent.earlier),
         forwarded_after=[each.records[0] for each in incidents if each.is_alarm],
         campaign=[] if campaign is None else named("report", campaign.reports),
         campaign_customers=0 if campaign is None else campaign.customers,
@@ -132,9 +133,11 @@ def _reported(reports: Sequence[Row[Any]], company: str | None) -> list[Line]:
 
 
 def _match(row: Row[Any], company: str | None) -> str:
+    evidence = json.loads(row.evidence) if row.evidence else {}
     if row.state in _UNMATCHED:
-        return _UNMATCHED[row.state]
-    by = json.loads(row.evidence).get("by", "") if row.evidence else ""
+        possible = " or ".join(evidence.get("companies", ()))
+        return _UNMATCHED[row.state] + (f", {possible} may be meant" if possible else "")
+    by = evidence.get("by", "")
     return f"{company or 'its source'}, {_BY.get(by, by) or 'as it was entered'}"
 
 

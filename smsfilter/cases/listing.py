@@ -117,7 +117,7 @@ def _merged(
         return select(case_file).where(*where, *inside).order_by(*order).limit(limit)
     each = [
         select(
-            select(case_file.c.id, case_file.c.due_at)
+            select(case_file)
             .where(case_file.c.branch == literal(branch), *where)
             .order_by(*order)
             .limit(limit)
@@ -125,8 +125,9 @@ def _merged(
         )
         for branch in sorted(wanted.branches)
     ]
-    first = union_all(*each).subquery()
-    return select(case_file).join(first, first.c.id == case_file.c.id).order_by(*order).limit(limit)
+    first = union_all(*each).subquery()  # whole rows: a join may be planned as a walk over all
+    by = (first.c.due_at.asc(), first.c.id.asc()) if wanted.by_due else (first.c.id.desc(),)
+    return select(first).order_by(*by).limit(limit)
 
 
 def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ class Sent:
     """What was forwarded to the customer before the report."""
 
     forwards: tuple[Decided, ...] = ()
+    earlier: tuple[Decided, ...] = ()
+    """What came before those 72 h, as far back as records go."""
     is_complete: bool = False
     """The records of that time are all there."""
     why: str = ""
@@ -41,9 +43,13 @@ class Sent:
             says = f"{count} message{'s' if count > 1 else ''} of {whom} came to the customer"
             last = self.forwards[-1].at
             return Line("forwards", f"{says} {_SPAN}", recorded(self.forwards), last)
-        if self.is_complete:
-            return Line("forwards", f"nothing of {whom} came {_SPAN}; all records are there", ())
-        return Line("forwards", f"nothing is known of what came {_SPAN}: {self.why}", ())
+        if not self.is_complete:
+            return Line("forwards", f"nothing is known of what came {_SPAN}: {self.why}", ())
+        says = f"nothing of {whom} came {_SPAN}; all records are there"
+        if self.earlier:
+            count, last = len(self.earlier), self.earlier[-1].at
+            return Line("forwards", f"{says}, {count} came earlier", recorded(self.earlier), last)
+        return Line("forwards", says, ())
 
 
 class Recorded:
@@ -78,27 +84,28 @@ class Recorded:
         except (UnprovableError, SealError, OSError) as error:
             return Sent(why=str(error))
         proof = given.proof
-        forwards = {*proof.before, *proof.doubtful, *self._beyond(digits, since)}
+        forwards = sorted({*proof.before, *proof.doubtful, *self._beyond(digits)})
         return Sent(
-            tuple(sorted(one for one in forwards if since <= one.at <= until)),
+            tuple(one for one in forwards if since <= one.at <= until),
+            tuple(one for one in forwards if one.at < since),
             is_complete=not proof.gaps,
             why="" if not proof.gaps else proof.gaps[0].why,
         )
 
-    def _beyond(self, digits: str, since: int) -> list[Decided]:
+    def _beyond(self, digits: str) -> list[Decided]:
         """Forwards whose sources begin with the reported one: customers leave sub-codes off."""
         target = self._target or ""
         head = target.removeprefix(SOURCE)
         if not target.startswith(SOURCE) or not (head.isascii() and head.isdigit()):
             return []
-        found = self._evidence.records().forwards(digits, since)
+        found = self._evidence.records().forwards(digits)
         return [one for one in found if one.source.startswith(head) and one.source.isdigit()]
 
     def since(self) -> list[Line]:
         """Return the block in force, and what was refused because of it."""
         row = self._block()
         if row is None:
-            return [Line("block", "nothing is blocked", ())]
+            return [self._ended()]
         name, whom = f"block:{row.id}", shown(row.target)
         if row.in_force_at is None:
             return [Line("block", f"{whom} is to be blocked; it is not in force yet", (name,))]
@@ -117,6 +124,17 @@ class Recorded:
             .limit(1)
         )
         return self._connection.execute(query).one_or_none()
+
+    def _ended(self) -> Line:
+        """Nothing is blocked: perhaps no more."""
+        query = select(block).where(
+            block.c.customer == self._case.customer, block.c.case_id == self._case.id
+        )
+        row = self._connection.execute(query.order_by(block.c.id.desc()).limit(1)).one_or_none()
+        if row is None:
+            return Line("block", "nothing is blocked", ())
+        says = f"nothing is blocked: the block of {shown(row.target)} has ended, {row.end_reason}"
+        return Line("block", says, (f"block:{row.id}",), row.ended_at)
 
     def _refused(self, row: Row[Any]) -> Line:
         name = f"block:{row.id}"

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from smsfilter import log, tasks
-from smsfilter.cases import branching, clerk_routes, opening, routes
+from smsfilter.cases import branching, clerk_routes, daily_routes, opening, routes
 from smsfilter.cases.assigning import Assigning
 from smsfilter.cases.escalating import Escalating
 from smsfilter.cases.figures import CaseMetrics, figures
@@ -52,6 +52,7 @@ class CaseRoom:
         )
         evidence = Evidence(office)
         self.routes: Sequence[Route] = (
+            *daily_routes.routes(office),
             *clerk_routes.routes(office, projection.follow, filing, evidence),
             *routes.routes(office, evidence, lambda: filing.answers),
             *opening.routes(office),

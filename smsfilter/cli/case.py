@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from smsfilter.cli import case_next, case_show
 from smsfilter.cli.given import InputError, add_list_options, page_size, reads
-from smsfilter.cli.saying import due, local_time, say_json
+from smsfilter.cli.saying import due, say_json
 from smsfilter.cli.steps import with_desk
 from smsfilter.cli.store import add_config
 
@@ -160,18 +160,16 @@ def _say_list(found: "Iterable[dict[str, Any]]") -> None:
     rows = [
         (
             each["id"],
-            each["report"] or "–",
             each["customer"],
             each["company"] or "–",
             each["state"] + (", not delivered" if each["reply_failed"] else ""),
             each["owner"] or "–",
             each["branch"],
-            local_time(each["opened_at"]),
             case_show.when(each),
         )
         for each in found
     ]
-    columns = ("case", "report", "customer", "company", "state", "owner", "branch", "opened", "due")
+    columns = ("case", "customer", "company", "state", "owner", "branch", "due")
     table.show(columns, rows, "no cases")
 
 

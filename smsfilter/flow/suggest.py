@@ -36,6 +36,8 @@ class Facts:
     """The reports of the case."""
     forwards: Sequence[str] = ()
     """Messages of the company, or from the source, forwarded to the customer in these days."""
+    sent_earlier: bool = False
+    """Such messages came before these days: it may be one of them that is reported so late."""
     forwarded_after: Sequence[str] = ()
     """Incidents: forwarded although it was blocked."""
     campaign: Sequence[str] = ()
@@ -108,7 +110,7 @@ def _campaign(facts: Facts) -> _Said:
 
 
 def _not_through_us(facts: Facts) -> _Said:
-    if facts.company is not None or facts.is_undecided or facts.forwards:
+    if facts.company is not None or facts.is_undecided or facts.forwards or facts.sent_earlier:
         return None
     if facts.is_handset:
         why = "a person's number: its messages do not come this way"
@@ -138,7 +140,7 @@ def _nobody_found(facts: Facts) -> _Said:
 
 
 def _surely_not_sent(facts: Facts) -> bool:
-    return facts.is_complete and not facts.forwards
+    return facts.is_complete and not facts.forwards and not facts.sent_earlier
 
 
 RULES: Final = (

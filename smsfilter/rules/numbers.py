@@ -20,6 +20,11 @@ SEPARATORS = b" -.()"
 _DIGITS_MAX = 15  # E.164; anything longer carries a carrier's dial prefix or is no number
 _LOCAL_MAX = 6  # up to here digits are a short code, never a subscriber of some small country
 
+_WRITTEN_MAX = _DIGITS_MAX + 3  # with 00 or a trunk 0 before it
+_GROUP = re.compile(r"[+\uff0b]?\d+")
+_RUN = re.compile(r"[+\uff0b]?\d(?:[\s\-.()\u2010-\u2015\uff0d/·]{0,2}\d){6,}")
+"""Digits, with what people write between those of one number."""
+
 _PLANS: dict[str, tuple[str, int, int]] = {
     "1": ("[2-9]", 10, 10),
     "7": ("[3-9]", 10, 10),
@@ -213,12 +218,40 @@ def customer_key(written: str, country_code: str) -> str | None:
 
 
 def masked_in(text: str, country_code: str) -> str:
-    """Mask the numbers of persons in what somebody wrote; numbers of tickets stay."""
+    """Mask the numbers of persons in what somebody wrote, however; numbers of tickets stay.
+
+    Digits of any alphabet count, also with a sign or two between them: a number that is written as
+    138-0013-8000, or behind that of a ticket, is found as well.
+    """
 
     def shown(run: re.Match[str]) -> str:
-        return mask(run[0]) if subscriber(run[0].encode(), country_code) else run[0]
+        groups = list(_GROUP.finditer(run[0]))
+        said, at, first = "", 0, 0
+        while first < len(groups):
+            start = groups[first].start()
+            last, masked = _person(groups[first:], country_code)
+            if last:
+                said += run[0][at:start] + masked
+                at = groups[first + last - 1].end()
+            first += max(last, 1)
+        return said + run[0][at:]
 
-    return re.sub(r"[0-9]{7,}", shown, text)
+    return _RUN.sub(shown, text)
+
+
+def _person(groups: list[re.Match[str]], country_code: str) -> tuple[int, str]:
+    """How many of these groups of digits are one person's number, masked; 0: none of them."""
+    for count in range(len(groups), 0, -1):
+        written = "".join(unicodedata.normalize("NFKC", each[0]) for each in groups[:count])
+        plus, digits = written[:1] == "+", written.replace("+", "")
+        ascii_digits = "".join(str(unicodedata.digit(each)) for each in digits)
+        if len(ascii_digits) <= _LOCAL_MAX:
+            break
+        if len(ascii_digits) <= _WRITTEN_MAX and subscriber(
+            (b"+" if plus else b"") + ascii_digits.encode(), country_code
+        ):
+            return count, "+" * plus + mask(ascii_digits)
+    return 0, ""
 
 
 def mask(digits: str) -> str:

@@ -185,6 +185,43 @@ async def test_a_text_is_decided_as_it_was_before(clerks):
     assert says(shown, "earlier") == ["1 earlier with the same text and company decided not_spam"]
 
 
+async def test_a_message_of_before_may_be_reported_late(clerks):
+    clerks.proxy.segment(
+        2, clerks.proxy.decided(f"86{ANNA}", clerks.now - 90 * HOUR), at=clerks.now - 90 * HOUR
+    )
+    await reported(clerks, ANNA)
+    shown = await clerks["li"].get("/cases/next")
+    assert says(shown, "forwards") == [
+        "nothing of acme came in the 72 hours before the report; all records are there, "
+        "1 came earlier"
+    ]
+    assert shown["suggestion"] is None
+
+
+async def test_what_was_refused_since_and_a_block_that_has_ended(clerks):
+    await reported(clerks, ANNA)
+    (block,) = clerks.desk.rows("block")
+    refused = clerks.proxy.refused(f"86{ANNA}", clerks.now + HOUR, seq=1 << 30)
+    clerks.proxy.segment(2, refused, refused, at=clerks.now + HOUR)
+    shown = await clerks["li"].get("/cases/next")
+    assert says(shown, "refusals") == ["2 messages refused since"]
+    clerks.change("block", block.id, ended_at=clerks.now, end_reason="consent")
+    shown = await clerks["li"].get("/cases/next")
+    assert says(shown, "block") == ["nothing is blocked: the block of acme has ended, consent"]
+    assert says(shown, "refusals") == []
+
+
+async def test_companies_that_may_be_meant_are_named(clerks):
+    clerks.missing()
+    await reported(clerks, ANNA, "10691234")
+    evidence = '{"by": "forwards", "companies": ["acme", "bravo"]}'
+    clerks.change("report", 1, state="to_decide", match_kind="several", evidence=evidence)
+    shown = await clerks["li"].get("/cases/next")
+    (line,) = says(shown, "report")
+    assert line.endswith("the source is blocked, acme or bravo may be meant")
+    assert shown["suggestion"] is None
+
+
 async def test_nobody_found_in_three_days_is_unresolvable(clerks):
     clerks.missing()
     await reported(clerks, ANNA, "10691234")

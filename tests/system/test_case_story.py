@@ -1,6 +1,8 @@
 """A case from the report to the answer on the handset, and an appeal, on the running programs."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -45,11 +47,18 @@ class Colleague:
         return said
 
 
-@asynccontextmanager
-async def staff(desk: Desk) -> AsyncIterator[dict[str, Colleague]]:
-    """Two clerks and a supervisor of a running desk."""
+async def manned(make_desk: Any) -> Desk:
+    """A desk that runs, and knows its clerks and their supervisor."""
+    desk: Desk = await make_desk(started=False)
     for name, role in STAFF.items():
         await desk.hire(name, role)
+    await desk.start()
+    return desk
+
+
+@asynccontextmanager
+async def staff(desk: Desk) -> AsyncIterator[dict[str, Colleague]]:
+    """Two clerks and a supervisor, over the socket of their desk."""
     transport = httpx.AsyncHTTPTransport(uds=str(desk.directory / "state" / "desk.sock"))
     async with httpx.AsyncClient(transport=transport, base_url="http://desk/v1") as http:
         yield {name: Colleague(http, name) for name in STAFF}
@@ -68,7 +77,7 @@ async def answered(colleagues: dict[str, Colleague], by: str, case: int, outcome
 async def test_a_report_is_answered_on_the_handset_and_an_appeal_by_somebody_else(
     make_desk: Any,
 ) -> None:
-    desk: Desk = await make_desk()
+    desk = await manned(make_desk)
     anna = desk.handsets[ANNA]
     async with staff(desk) as colleagues:
         li, su = colleagues["li"], colleagues["su"]
@@ -105,3 +114,46 @@ async def test_a_report_is_answered_on_the_handset_and_an_appeal_by_somebody_els
         for step in ("case taken", "case decided", "case replied", "case closed"):
             assert steps.count(step) == 2, step
     assert len(anna.received) == 4
+
+
+async def test_a_case_with_the_commands_of_the_readme(make_desk: Any) -> None:
+    desk = await manned(make_desk)
+    desk.env["COLUMNS"] = "160"
+    anna = desk.handsets[ANNA]
+    await anna.text("10657555*您中奖了，请回复")
+    await anna.wait_for_sms(1)
+
+    listed = await desk.ran("case", "list", by="li")
+    assert re.search(r"138\*{4}8000 +acme", listed)
+    assert "due in 47 h" in listed or "due in 1 d 23 h" in listed
+    said = await desk.ran("case", "assign", "1", "--to", "li", "--why", "bo is ill", by="su")
+    assert said.startswith("case 1: assigned, owner li\n")
+    assert "case 1: investigating, owner li" in await desk.ran("case", "take", "case:1", by="li")
+    words = ("case", "show", "1", "--text", "--number", "--purpose", "to decide it")
+    shown = await desk.ran(*words, by="li")
+    for part in ("您中奖了，请回复", f"number +{ANNA}", "case assigned", "bo is ill"):
+        assert part in shown
+    words = ("case", "decide", "1", "--outcome", "upheld", "--why", "12 others say so", "--reply")
+    said = await desk.ran(*words, by="li")
+    assert said.startswith("case 1: decided, upheld, owner li\n")
+    assert "经核查属实" in (await anna.wait_for_sms(2))[1]
+    async with asyncio.timeout(TIMEOUT_S):
+        while not (found := await desk.ran("case", "list", "--state", "closed", "--json", by="li")):
+            pass
+    closed = json.loads(found)
+    assert (closed["state"], closed["outcome"], closed["customer"]) == (
+        "closed",
+        "upheld",
+        "138****8000",
+    )
+    shown = await desk.ran("case", "show", "1", by="su")
+    assert "DELIVRD" in shown
+    assert f"number +{ANNA}" not in shown
+
+    refused = await asyncio.to_thread(desk.command, "case", "take", "1", by="bo")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("smsfilter: case 1 is li's")
+    for words in (("show", "1", "--text"), ("reply", "1", "--text", "-")):
+        wrong = await asyncio.to_thread(desk.command, "case", *words, by="li")
+        assert wrong.returncode == 1
+        assert wrong.stderr.strip()

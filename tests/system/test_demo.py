@@ -278,6 +278,8 @@ async def test_what_serve_prints_does_what_it_says(demo: Demo) -> None:
     await demo.said("is taken back", since=told)
     assert await demo.shell(send) == (0, "command_status 0x00\n")
     await demo.said("  forwarded  ", since=refused)
+    login = printed("Headquarters (li.wei, zhao.lei)")
+    assert (await demo.shell(f"echo {shlex.quote(password)} | {login}"))[0] == 0
     status, shown = await demo.shell(printed("To read what was done"))
     assert (status, REPORTER in shown) == (0, False)
     assert "report taken" in shown

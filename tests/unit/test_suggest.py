@@ -54,6 +54,8 @@ def test_each_rule_has_a_case_here():
 SILENT = [
     ACME,  # no records of those days: nothing follows from there being none
     replace(ACME, campaign=CROWD[:-1], campaign_customers=CAMPAIGN_LEAST - 1),
+    replace(ACME, is_complete=True, sent_earlier=True),  # reported late, perhaps
+    replace(REFERRED, sent_earlier=True),
     replace(REFERRED, is_complete=False),
     replace(REFERRED, is_undecided=True),  # messages of it came: a person names the company
     Facts(is_unmatched=True, is_complete=True, reports=REPORTS),

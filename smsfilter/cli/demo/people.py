@@ -1,11 +1,13 @@
-"""The staff of the demo: the first two people come in as they do anywhere, and one is the clerk.
+"""The staff of the demo, who come in as people do anywhere: two of headquarters, and a clerk.
 
 The first is made on the desk's machine with a code; the second is invited by the first, with one
-half of a code from them and the other one from the machine. All of it by the desk's API, and with a
-password that is known to everybody who reads this: it opens this demo and nothing else.
+half of a code from them and the other one from the machine; the clerk is let in by both, with half
+a code from each. All of it by the desk's API, and with a password that is known to everybody who
+reads this: it opens this demo and nothing else.
 """
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +17,8 @@ from smsfilter.cli.demo.program import DemoError
 from smsfilter.deskconfig import SOCKET
 
 PASSWORD: Final = "made up for the demo"  # noqa: S105 - it is printed, too
+SHIFT_US: Final = 12 * 3600 * 1_000_000
+"""How long the clerk is on duty: cases go to whoever is."""
 TIMEOUT_S: Final = 30.0
 
 
@@ -29,19 +33,29 @@ class Person(NamedTuple):
 
 
 FIRST: Final = Person("li.wei", "Li Wei", "E1001", ("headquarters",))
-CLERK: Final = Person("wang.fang", "Wang Fang", "E1002", ("clerk", "headquarters"))
-"""The second person of headquarters, who answers the cases: a third one would need them both."""
+SECOND: Final = Person("zhao.lei", "Zhao Lei", "E1002", ("headquarters",))
+CLERK: Final = Person("wang.fang", "Wang Fang", "E1003", ("clerk",))
 
 
 async def come_in(state_dir: Path, folder: Path) -> None:
-    """Have both enrol and log in, and keep their login files in `folder`. Raises DemoError."""
+    """Have all enrol and log in, and the clerk on duty. Raises DemoError.
+
+    Their login files are kept in `folder`.
+    """
     async with _asking(state_dir) as http:
         staff = _Staff(http, folder)
         on_machine = await staff.post(f"/staff/{FIRST.id}/code")
-        token = await staff.enrols(FIRST, *on_machine["halves"])
-        invited = await staff.post("/staff/bootstrap", _asked(CLERK), token)
-        on_machine = await staff.post(f"/staff/{CLERK.id}/code")
-        await staff.enrols(CLERK, invited["half"], on_machine["half"])
+        first = await staff.enrols(FIRST, *on_machine["halves"])
+        invited = await staff.post("/staff/bootstrap", _asked(SECOND), first)
+        on_machine = await staff.post(f"/staff/{SECOND.id}/code")
+        second = await staff.enrols(SECOND, invited["half"], on_machine["half"])
+        release = (await staff.post("/staff", _asked(CLERK), first))["release"]
+        granted = await staff.post(f"/releases/{release}/grant", None, second)
+        other = await staff.post(f"/releases/{release}/half", None, first)
+        await staff.enrols(CLERK, granted["half"], other["half"])
+        now = time.time_ns() // 1_000
+        shift = {"staff": CLERK.id, "from_at": now, "to_at": now + SHIFT_US}
+        await staff.post("/rota", {"shifts": [shift]}, first)
 
 
 async def log_in(state_dir: Path, folder: Path, person: Person) -> Path:

@@ -65,11 +65,12 @@ A sender in a dozen lines of smpplib, to be found in {file}:
      {next}
      {take}
      {decide}
-   The customer is told by SMS. {first} is of headquarters too, with the same password.
+   The customer is told by SMS.
 5. The customer takes the report back. Send again: forwarded.
      {take_back}
 
-Logged in, as above:
+Headquarters ({first}, {second}) has the same password in this demo:
+                              {login_first}
 To read what was done:        {show}
 To prove that it was:         {verify}
 To see the day:               {today}
@@ -122,7 +123,9 @@ def instructions(site: "Site", file: Path) -> str:
         report=shlex.join((*customer, f"{road.source}*Hello")),
         take_back=shlex.join((*customer, "cancel")),
         clerk=f"{people.CLERK.id}, {people.CLERK.name}",
-        first=f"{people.FIRST.id}, {people.FIRST.name},",
+        first=people.FIRST.id,
+        second=people.SECOND.id,
+        login_first=_smsfilter("login", people.FIRST.id, "-c", config),
         password=people.PASSWORD,
         login=_smsfilter("login", people.CLERK.id, "-c", config),
         next=_smsfilter("case", "next", "-c", config),
