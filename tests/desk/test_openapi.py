@@ -55,7 +55,18 @@ async def test_each_operation_says_what_it_does_and_who_may(open_desk):
             assert "requestBody" in told or path.endswith(NO_BODY), (path, method)
 
 
-NO_BODY = ("/logout", "/staff/{id}/code", "/take", "/end")
+NO_BODY = (
+    "/logout",
+    "/staff/{id}/code",
+    "/take",
+    "/end",
+    "/grant",
+    "/take-back",
+    "/half",
+    "/reset",
+    "/restore",
+    "/leave",
+)
 """Ends of paths whose POST needs nothing said."""
 
 
