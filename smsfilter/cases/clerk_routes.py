@@ -139,16 +139,21 @@ class Groups:
         wanted: GroupOutcome = asked.body(GroupOutcome)
         within = self._office.branches.within(asked.known.branch)
         source = await self._source(wanted.source)
-        reach = await reading(self._office.records, lambda at: groups.extent(at, source, within))
-        said = {"outcome": wanted.outcome, "reach": reach.told()}
+        leads, staff = asked.may(Right.ASSIGN_CASES), asked.known.staff
+
+        def look(connection: Connection) -> tuple[groups.Extent, int]:
+            left = 0 if leads else groups.of_others(connection, source, within, staff)
+            return groups.extent(connection, source, within), left
+
+        reach, left = await reading(self._office.records, look)
+        said = {"outcome": wanted.outcome, "reach": reach.told(), "left": left}
         if not wanted.apply:
             first = await self._portion(source, within, 0)
             report = first[0].report if first else None
             detail = {"outcome": wanted.outcome, "reports": reach.reports, "cases": reach.cases}
             await self._enter(asked, "report group looked at", detail)
             return said | {"reply": canned(self._filing, report, wanted.outcome)}
-        leads = asked.may(Right.ASSIGN_CASES)
-        who = Worker(asked.by, asked.known.staff, within, leads)
+        who = Worker(asked.by, staff, within, leads)
         reason = masked_in(wanted.reason.strip(), self._office.policy.country_code)
         portion = await self._portion(source, within, wanted.after)
         done = await asyncio.gather(

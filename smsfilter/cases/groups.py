@@ -152,6 +152,18 @@ def extent(
     )
 
 
+def of_others(
+    connection: Connection, source: Source, within: Iterable[str] | None, staff: str | None
+) -> int:
+    """Count the cases of a source that somebody else than `staff` works on."""
+    query = (
+        _waiting(within)
+        .where(source.reports, case_file.c.owner.is_not(None), case_file.c.owner != (staff or ""))
+        .with_only_columns(func.count(case_file.c.id.distinct()))
+    )
+    return connection.scalar(query) or 0
+
+
 def portion(
     connection: Connection,
     source: Source,

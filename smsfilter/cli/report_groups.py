@@ -112,6 +112,8 @@ def _say_preview(args: argparse.Namespace, said: dict[str, Any]) -> None:
         print(f"company {said['company']} would be blocked for {reach['blocks']} of them")
         print(f"blocks of the source that would end: {reach['ends']}")
     else:
+        if said["left"]:
+            print(f"cases of others, which would be left: {said['left']}")
         print(f"would be decided {args.outcome}, with this reply to each:")
         reply = said["reply"]
         print(f"  ({reply['characters']} of {reply['most']}) {printable(reply['text'])}")

@@ -37,6 +37,8 @@ VERSION: Final = "/v1"
 """Before every path."""
 BODY_MOST: Final = 32 << 20
 """Octets of a request: a registry of some 100,000 sources, a file of as many reports."""
+STRANGERS_BODY_MOST: Final = 16 << 10
+"""Octets of a request of somebody who has not logged in: a login, a code."""
 PAGE_MOST: Final = 500
 _ID_DIGITS: Final = 18
 """Digits of an id: more do not fit the 64 bits of a row's number."""
@@ -200,11 +202,7 @@ class APIRoute(Route):
     async def _answer(self, request: Request) -> Response:
         asker = await _asker(request, self.right)
         self._check(request.query_params)
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MOST:
-                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {BODY_MOST} octets")
+        body = await _read(request, STRANGERS_BODY_MOST if asker is None else BODY_MOST)
         state = request.app.state
         asked = Asked(asker, self.right, request.path_params, request.query_params, body)
         asked.office = state.office
@@ -273,6 +271,16 @@ def route(
     )
 
 
+async def _read(request: Request, most: int) -> bytes:
+    """Read the body. Raises Problem where it has more than `most` octets."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {most} octets")
+    return bytes(body)
+
+
 async def _asker(request: Request, right: Right) -> Asker | None:
     """Return who asks, if they may. Raises Problem."""
     entrance: Entrance = request.app.state.entrance
@@ -289,7 +297,10 @@ async def _asker(request: Request, right: Right) -> Asker | None:
         await entrance.denied(asker, right, path)
         roles = " or ".join(ROLES[right])
         held = ", ".join(sorted(asker.roles)) or "nothing"
-        raise Problem(HTTPStatus.FORBIDDEN, f"to {right} you have to be {roles}; you are {held}")
+        detail = f"to {right} you have to be {roles}; you are {held}"
+        if asker.staff is None:
+            detail += ": log in first: smsfilter login"
+        raise Problem(HTTPStatus.FORBIDDEN, detail)
     return asker
 
 

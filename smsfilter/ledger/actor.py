@@ -7,10 +7,10 @@ class Actor(NamedTuple):
     """Whoever acts, as text: nothing refers to a table of people, who come and go."""
 
     name: str
-    """`local:<os user>`, `sms:<customer id>` or `system:<job>`."""
+    """`staff:<id>`, `local:<os user>`, `sms:<customer id>` or `system:<job>`."""
     role: str
     origin: str
-    """The door: socket, sms, desk, command."""
+    """The door: socket, an IP address, sms, desk, command."""
 
 
 def system(job: str) -> Actor:

@@ -1,8 +1,8 @@
 """Logging in and out, enrolling and passwords, over the API."""
 
-import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from time import monotonic
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -151,7 +151,7 @@ class Logins:
     async def _try(self, account: str) -> tuple[Key, Key]:
         """Count an attempt. Raises Problem where it comes too soon."""
         tried = keys(account, CALLER.get().origin)
-        wait_s = self._slowing.begin(tried, time.monotonic())
+        wait_s = self._slowing.begin(tried, monotonic())
         if wait_s > 0:
             raise too_many("too many attempts failed: wait, then try again", wait_s)
         return tried

@@ -4,9 +4,15 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import insert
+
 from smsfilter.cases import branching
+from smsfilter.desk.evidence import Evidence
 from smsfilter.flow.branches import Branch, Branches
+from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
+from smsfilter.store.schema import metadata
+from smsfilter.store.writer import Transaction
 from tests.fakes.clerks import HOUR, Clerks
 
 ANNA, BERT, CARL = "13800138000", "13900139000", "13700137000"
@@ -261,3 +267,42 @@ async def test_sorting_that_was_broken_off_goes_on(clerks, monkeypatch):
     assert sum(row.branch == "hq" for row in clerks.desk.rows("case_file")) == 1
     assert await branching.run(office) == 2
     assert {row.branch for row in clerks.desk.rows("case_file")} == {"hq"}
+
+
+# --- what nobody at the desk did
+
+
+async def test_the_timeline_has_what_the_proxies_the_smsc_and_the_clock_did(clerks):
+    await reported(clerks, ANNA)
+    now = clerks.desk.office.clock()
+    (folder,) = Evidence(clerks.desk.office).records().folders
+    token8 = folder.tokens(b"8613800138000")
+
+    def happened(transaction: Transaction) -> None:
+        def put(table: str, **values: Any) -> None:
+            transaction.connection.execute(insert(metadata.tables[table]).values(values))
+
+        segment = {"proxy": "p9", "name": "7", "from_at": 0, "to_at": now, "count": 9, "lost": 0}
+        put("segment", id=77, **segment, clean=True, sha256="", prev="")
+        seen = {"segment": 77, "token8": token8, "first": now + 1, "last": now + 5}
+        put("refusal", **seen, company="acme", source="1065755501", count=3)
+        put("refusal", **seen, company="bravo", source="10658888", count=9)
+        sms = clerks.desk.rows("sms_out")[0]
+        put("receipt", message_id="1", at=now + 6, stat="DELIVRD", sms_out=sms.id)
+        put("incident", report=1, block=1, block_seq=1, opened_at=now + 7, result="forwarded")
+        put("warning", kind="breach", about="case:1", round=1, staff="su", at=now + 8)
+        transaction.enter("test", system("test"))
+
+    await clerks.desk.office.writer.write(happened)
+    said = await clerks["li"].get("/cases/1")
+    seen = [each for each in said["timeline"] if each["at"] > now]
+    assert [(each["action"], each["actor"]) for each in seen] == [
+        ("refused at the proxy", "proxy:p9"),
+        ("receipt taken", "system:receipts"),
+        ("incident opened", "system:incidents"),
+        ("warned", "system:clock"),
+    ]
+    detail = {"company": "acme", "source": "1065755501", "count": 3, "first": now + 1}
+    assert seen[0]["detail"] == detail
+    assert seen[3]["detail"]["kind"] == "breach"
+    assert said["sms"][0]["receipts"] == [{"at": now + 6, "stat": "DELIVRD", "err": None}]

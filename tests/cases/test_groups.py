@@ -63,6 +63,22 @@ async def test_a_company_is_named_for_all_after_a_preview(clerks):
     assert len(clerks.desk.entries("report resolved")) == 3
 
 
+async def test_nobody_is_told_before_it_is_in_force(clerks):
+    await reported(clerks, 2)
+    redis = clerks.desk.server.client()
+    redis.client_pause(60_000, all=False)  # it reads, and writes nothing
+    try:
+        body = {"source": SOURCE, "company": "acme", "apply": True}
+        done = await clerks["li"].post("/groups/resolve", body)
+    finally:
+        redis.client_unpause()
+    assert (done["done"], done["in_force"]) == (2, False)
+    assert done["why"]
+    told = [each.state for each in clerks.desk.rows("sms_out") if each.kind == "blocked"]
+    assert told == ["held"] * 2  # the sweep of the intake releases them
+    assert {each.confirmed_at for each in clerks.desk.rows("report")} == {None}
+
+
 async def test_it_is_done_in_portions_and_taken_up_again(clerks, monkeypatch):
     monkeypatch.setattr(clerk_routes, "PORTION", 2)
     await reported(clerks, 5)
@@ -121,6 +137,8 @@ async def test_all_are_decided_without_a_company_and_answered(clerks):
     body = {"source": SOURCE, "outcome": "unresolvable", "reason": "asked 13800130000: no trace"}
     preview = await clerks["li"].post("/groups/decide", body)
     assert (preview["outcome"], preview["reach"]["cases"]) == ("unresolvable", 3)
+    assert preview["left"] == 1  # is bo's
+    assert (await clerks["su"].post("/groups/decide", body))["left"] == 0
     assert preview["reply"]["characters"] <= preview["reply"]["most"] == 70
     assert {each.outcome for each in clerks.desk.rows("case_file")} == {None}
     done = await clerks["li"].post("/groups/decide", body | {"apply": True})

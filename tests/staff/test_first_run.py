@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.terminal import HALF, Terminal
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(180)]
 
 PASSWORD = "a horse in the paddy field"
 OTHERS = "nine grey geese over the lake"

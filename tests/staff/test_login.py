@@ -12,7 +12,7 @@ from smsfilter.desk.door import StaffDoor
 from smsfilter.desk.office import now_us
 from smsfilter.ledger.actor import local
 from smsfilter.peopleconfig import DeskListen
-from smsfilter.staff import accounts, founders
+from smsfilter.staff import accounts, founders, login
 from smsfilter.staff.accounts import NewStaff
 from smsfilter.staff.codes import Code
 from smsfilter.staff.sessions import Sessions
@@ -100,9 +100,9 @@ async def desk(new_desk):
 
 
 async def test_the_first_person_enrols_and_logs_in(desk):
-    login = await logged_in(desk)
+    who = await logged_in(desk)
 
-    me = (await asked(desk, "/me", login)).json()
+    me = (await asked(desk, "/me", who)).json()
 
     assert (me["staff"], me["roles"], me["branch"]) == ("li.wei", ["headquarters"], "hq")
     assert "change staff" in me["rights"]
@@ -112,8 +112,8 @@ async def test_the_first_person_enrols_and_logs_in(desk):
 
 
 async def test_a_password_and_a_token_are_nowhere_as_they_are(desk):
-    login = await logged_in(desk)
-    token = login["Authorization"].partition(" ")[2]
+    who = await logged_in(desk)
+    token = who["Authorization"].partition(" ")[2]
 
     everything = repr([desk.rows(name) for name in ("staff", "session", "ledger")])
 
@@ -134,12 +134,26 @@ async def test_nobody_without_a_login_comes_in_over_tcp(desk):
     assert desk.entries("logged in")[-1].origin == "127.0.0.1"
 
 
+async def test_a_stranger_cannot_send_much(desk):
+    async with over_tcp(desk) as http:
+        long = await http.post("/login", json={"staff": "x" * 20_000, "password": "y"})
+
+    assert long.status_code == 413
+
+
 async def test_a_header_does_not_say_who_asks(desk):
     headers = {"X-Forwarded-For": "uid:0", "X-Forwarded-Proto": "https"}
     async with over_tcp(desk) as http:
         assert (await http.get("/staff", headers=headers)).status_code == 401
 
 
+@pytest.fixture
+def still(monkeypatch):
+    """No time passes between attempts, however slow the machine is."""
+    monkeypatch.setattr(login, "monotonic", lambda: 0.0)
+
+
+@pytest.mark.usefixtures("still")
 async def test_wrong_passwords_are_slowed_and_summed_up(desk):
     wrong = {"staff": "li.wei", "password": "a cow in the paddy field"}
     statuses = [(await desk.http.post("/login", json=wrong)).status_code for _ in range(5)]
@@ -158,12 +172,12 @@ async def test_wrong_passwords_are_slowed_and_summed_up(desk):
 
 
 async def test_what_a_role_may_not_do_is_refused_and_entered_once(desk):
-    login = await logged_in(desk)
+    who = await logged_in(desk)
     for _ in range(3):
-        refused = await asked(desk, "/desk/backup", login, {})
+        refused = await asked(desk, "/desk/backup", who, {})
         assert refused.status_code in (403, 404)
     for _ in range(2):
-        assert (await asked(desk, "/staff/li.wei/code", login, {})).status_code == 403
+        assert (await asked(desk, "/staff/li.wei/code", who, {})).status_code == 403
     await desk.staff.flush()
 
     rows = [each for each in desk.entries("refused") if each.detail["paths"] == [CODE_PATH]]
@@ -199,8 +213,8 @@ async def test_another_password_ends_every_session(desk):
 
 @pytest.mark.parametrize("act", ["suspend", "leave", "reset", "set_roles"])
 async def test_a_change_of_the_account_ends_its_sessions(desk, act):
-    login, by = await logged_in(desk), local("root")
-    assert (await asked(desk, "/me", login)).status_code == 200
+    who, by = await logged_in(desk), local("root")
+    assert (await asked(desk, "/me", who)).status_code == 200
     more = {"reset": [], "set_roles": [["auditor"]]}.get(act, [])
     named = {"code": Code.make()} if act == "reset" else {}
 
@@ -208,51 +222,51 @@ async def test_a_change_of_the_account_ends_its_sessions(desk, act):
         lambda into: getattr(accounts, act)(into, "li.wei", *more, by=by, **named)
     )
 
-    assert (await asked(desk, "/me", login)).status_code == 401
+    assert (await asked(desk, "/me", who)).status_code == 401
 
 
 async def test_a_session_ends_after_half_an_hour_without_a_request(desk, clock):
-    login = await logged_in(desk)
+    who = await logged_in(desk)
     for _ in range(3):
         clock.pass_(29 * 60)
-        assert (await asked(desk, "/me", login)).status_code == 200
+        assert (await asked(desk, "/me", who)).status_code == 200
     clock.pass_(31 * 60)
 
-    assert (await asked(desk, "/me", login)).status_code == 401
+    assert (await asked(desk, "/me", who)).status_code == 401
 
 
 async def test_a_session_ends_after_eight_hours_whatever_it_does(desk, clock):
-    login = await logged_in(desk)
+    who = await logged_in(desk)
     for _ in range(19):
         clock.pass_(25 * 60)
-        assert (await asked(desk, "/me", login)).status_code == 200
+        assert (await asked(desk, "/me", who)).status_code == 200
     clock.pass_(6 * 60)
 
-    assert (await asked(desk, "/me", login)).status_code == 401
+    assert (await asked(desk, "/me", who)).status_code == 401
 
 
 async def test_a_session_goes_on_after_a_restart(desk, clock):
-    login = await logged_in(desk)
+    who = await logged_in(desk)
     clock.pass_(20 * 60)
-    await asked(desk, "/me", login)
+    await asked(desk, "/me", who)
     await desk.office.writer.write(lambda _: None)  # that it was used is written behind the answer
     again = Sessions(desk.office)  # what a desk knows that has just started
     clock.pass_(20 * 60)
-    token = login["Authorization"].partition(" ")[2]
+    token = who["Authorization"].partition(" ")[2]
 
     assert (await again.of(token)).staff == "li.wei"
 
 
 async def test_using_a_session_is_written_once_a_minute_at_most(desk, clock):
-    login = await logged_in(desk)
-    await asked(desk, "/me", login)
+    who = await logged_in(desk)
+    await asked(desk, "/me", who)
     before = desk.rows("session")[0].idle_until
     for _ in range(5):
         clock.pass_(10)
-        await asked(desk, "/me", login)
+        await asked(desk, "/me", who)
     assert desk.rows("session")[0].idle_until == before
     clock.pass_(10)
-    await asked(desk, "/me", login)
+    await asked(desk, "/me", who)
     await desk.office.writer.write(lambda _: None)  # it is written behind the answer
 
     assert desk.rows("session")[0].idle_until == before + 60_000_000
@@ -279,6 +293,7 @@ async def test_a_code_is_of_use_once_and_for_a_week(desk, clock):
     await desk.post("/enrol", body, status=401)
 
 
+@pytest.mark.usefixtures("still")
 async def test_codes_that_are_guessed_at_are_slowed(new_desk):
     await begun(new_desk)
     body = {"staff": "li.wei", "first": "AAAA", "second": "BBBB", "password": PASSWORD}
