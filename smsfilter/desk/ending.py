@@ -141,6 +141,7 @@ class Ends:
         office = self._office
 
         def work(into: Transaction) -> dict[str, Any]:
+            releases.allowed(into.connection, asked.known.staff, self.kind.ask)
             row = blocking.find(into.connection, block_id)
             within = office.branches.within(asked.known.branch)
             branch = None if row is None else blocking.branch_of(into.connection, row.customer)

@@ -137,8 +137,8 @@ def ask(
 
     The same again by the same person, while it waits, is the same request.
     """
-    _allowed(transaction.connection, person, needs)
-    assert person is not None  # noqa: S101 - said by _allowed
+    allowed(transaction.connection, person, needs)
+    assert person is not None  # noqa: S101 - said by allowed
     if subject == _STAFF + person:
         raise Problem(HTTPStatus.FORBIDDEN, "it is about yourself: others do that")
     octets = json.dumps(body, ensure_ascii=False, sort_keys=True).encode()
@@ -335,7 +335,8 @@ def headquarters(connection: Connection) -> list[str]:
     return [each.id for each in rows if Role.HEADQUARTERS in each.roles.split()]
 
 
-def _allowed(connection: Connection, person: str | None, needs: Right) -> Hand:
+def allowed(connection: Connection, person: str | None, needs: Right) -> Hand:
+    """Return a person who may be one of two, as they are now. Raises Problem."""
     if person is None:
         raise Problem(
             HTTPStatus.FORBIDDEN,
@@ -356,7 +357,7 @@ def _other(
     kind = kinds.get(row.kind)
     if kind is None:
         raise refused(f"nothing here can do what it asks for: {row.kind}")
-    found = _allowed(connection, person, kind.grant)
+    found = allowed(connection, person, kind.grant)
     if row.asked_by == found.id:
         raise Problem(HTTPStatus.FORBIDDEN, "you asked for it: another person releases it")
     if row.subject == _STAFF + found.id:
