@@ -138,8 +138,8 @@ def decide(
     """Say what a case has come to; `reason` has no number in it. Raises CaseError, NotAllowed."""
     connection = transaction.connection
     row = find(connection, case, who.branches)
-    state = after(row.state, Event.DECIDE)
     own = _owner(row, who)
+    state = after(row.state, Event.DECIDE)
     _refuse_decider(transaction, case, own)
     if outcome is Outcome.UPHELD:
         _refuse_unknown(connection, row)

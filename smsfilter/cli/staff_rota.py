@@ -116,7 +116,7 @@ def _planned(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         "staff": args.staff,
         "days": _days(args.days),
         "begins": begins,
-        "ends": ends,
+        "ends": "00:00" if ends == "24:00" else ends,  # the next day's
         "first": first.isoformat(),
         "last": _day(args.until).isoformat(),
     }
