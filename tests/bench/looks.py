@@ -153,7 +153,8 @@ class _Clerk:
 
     async def look(self, n: int, due: float) -> None:
         """Look at one case, and note what became of it."""
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # it was idle for too long
+            self.close()
             self._streams = await self._connect()
         reader, writer = self._streams
         writer.write(f"GET {PATH.format(id=n)} HTTP/1.1\r\n{self._head}".encode())
