@@ -186,7 +186,8 @@ def grant(
 ) -> tuple[Released, dict[str, Any]]:
     """Release what another one asked for, and do it. Raises Problem."""
     row = _waiting(transaction, release_id)
-    kind = _other(transaction.connection, row, person, kinds, branches)
+    kind, role = _other(transaction.connection, row, person, kinds, branches)
+    by = by._replace(role=role)
     asker = hand(transaction.connection, row.asked_by)
     if asker is None or not asker.may(kind.ask):
         raise refused(f"{row.asked_by} may not ask for it any more: somebody else has to ask anew")
@@ -220,7 +221,8 @@ def refuse(
 ) -> dict[str, Any]:
     """Let it not be done; `reason` has its numbers masked. Raises Problem."""
     row = _waiting(transaction, release_id)
-    _other(transaction.connection, row, person, kinds, branches)
+    _, role = _other(transaction.connection, row, person, kinds, branches)
+    by = by._replace(role=role)
     _set(
         transaction,
         row.id,
@@ -352,8 +354,8 @@ def allowed(connection: Connection, person: str | None, needs: Right) -> Hand:
 
 def _other(
     connection: Connection, row: Row[Any], person: str | None, kinds: Kinds, branches: Branches
-) -> Kind:
-    """Look whether a person is one who may release a request. Raises Problem."""
+) -> tuple[Kind, str]:
+    """Look whether a person may release a request, and in which role. Raises Problem."""
     kind = kinds.get(row.kind)
     if kind is None:
         raise refused(f"nothing here can do what it asks for: {row.kind}")
@@ -364,7 +366,7 @@ def _other(
         raise Problem(HTTPStatus.FORBIDDEN, "it is about yourself: another person releases it")
     if not _covers(branches, found.branch, row.branch):
         raise not_found(f"release {row.id} in your branch")
-    return kind
+    return kind, by_role(found.roles, kind.grant) or "none"
 
 
 def _may_grant(row: Row[Any], person: Hand, kinds: Kinds, branches: Branches) -> bool:
