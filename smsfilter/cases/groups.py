@@ -187,7 +187,7 @@ def _waiting(within: Iterable[str] | None) -> Select[Any]:
     """Reports that wait, of open cases in these branches."""
     wanted = [
         case_file.c.closed_at.is_(None),
-        case_file.c.due_at > 0,  # by the index of open cases, and not by that of all in a branch
+        case_file.c.due_at >= 0,  # by the index of open cases, and not by that of all in a branch
         report.c.state.in_(UNDECIDED),
         case_file.c.outcome.is_(None),
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Row,
@@ -63,7 +64,8 @@ def page(
     found = _CURSOR.fullmatch(after) if after else None
     if after and (found is None or (found[1] is not None) != wanted.by_due):
         raise ValueError("after is the `next` of the page before")
-    query = by_due(wanted, found, limit) if wanted.by_due else newest(wanted, found, limit)
+    ranged = connection.dialect.name == "postgresql"
+    query = (by_due if wanted.by_due else newest)(wanted, found, limit, ranged=ranged)
     rows = list(connection.execute(query))
     if len(rows) < limit:
         return rows, None
@@ -71,60 +73,90 @@ def page(
     return rows, f"{last.due_at}.{last.id}" if wanted.by_due else str(last.id)
 
 
-def by_due(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[Any]:
+def by_due(
+    wanted: Wanted, after: "re.Match[str] | None", limit: int, *, ranged: bool
+) -> Select[Any]:
     """Return the query of open cases, the most urgent first."""
     c = case_file.c
     where: list[ColumnElement[bool]] = [c.closed_at.is_(None)]
-    if after is not None:
-        due, last = literal(int(after[1]), c.due_at.type), literal(int(after[2]), c.id.type)
-        where.append(tuple_(c.due_at, c.id) > tuple_(due, last))
     if wanted.state is not None:
         where.append(c.state == wanted.state)
-    if wanted.owner is not None:
-        where.append(c.owner == wanted.owner)
-    elif wanted.unowned:
-        where.append(c.owner.is_(None))
     if wanted.late_at is not None:
         where.append(c.due_at < wanted.late_at)
-    return _merged(wanted, where, (c.due_at.asc(), c.id.asc()), limit)
+    if wanted.unowned:
+        where.append(c.owner.is_(None))
+    at = None if after is None else (int(after[1]), int(after[2]))
+    owner = None if wanted.owner is None else (c.owner, wanted.owner)
+    return _merged(wanted, _Walk(where, (c.due_at, c.id), at, owner, ranged=ranged), limit)
 
 
-def newest(wanted: Wanted, after: "re.Match[str] | None", limit: int) -> Select[Any]:
+def newest(
+    wanted: Wanted, after: "re.Match[str] | None", limit: int, *, ranged: bool
+) -> Select[Any]:
     """Return the query of cases by state or company, the newest first."""
     c = case_file.c
     where: list[ColumnElement[bool]] = []
-    if after is not None:
-        where.append(c.id < int(after[2]))
-    if wanted.state is not None:
-        where.append(c.state == wanted.state)
+    lead = None
     if wanted.target is not None:
-        where.append(c.target == wanted.target)
-    return _merged(wanted, where, (c.id.desc(),), limit)
+        lead = (c.target, wanted.target)
+        if wanted.state is not None:
+            where.append(c.state == wanted.state)
+    elif wanted.state is not None:
+        lead = (c.state, str(wanted.state))
+    at = None if after is None else (int(after[2]),)
+    return _merged(wanted, _Walk(where, (c.id,), at, lead, backward=True, ranged=ranged), limit)
 
 
-def _merged(
-    wanted: Wanted,
-    where: list[ColumnElement[bool]],
-    order: tuple[ColumnElement[Any], ...],
-    limit: int,
-) -> Select[Any]:
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A walk along one index, from where a page begins.
+
+    `ranged`, for PostgreSQL: the column that leads the index is a part of the order, and its value
+    a range. Where it reads `=` it takes any index for the order, also that of all cases, on which
+    those that are wanted may be a million rows away. SQLite takes the index that `=` names, and of
+    a range the first column alone.
+    """
+
+    where: list[ColumnElement[bool]]
+    order: tuple[Column[Any], ...]
+    at: tuple[int, ...] | None
+    lead: tuple[Column[Any], str] | None
+    backward: bool = False
+    ranged: bool = False
+
+    def query(self, limit: int, branch: str | None = None) -> Select[Any]:
+        """Return the first rows, of one branch if it is named."""
+        where, order, lead = [*self.where], [*self.order], self.lead
+        if branch is not None:
+            if lead is None:
+                lead = (case_file.c.branch, branch)
+            else:
+                where.append(case_file.c.branch == branch)
+        at = self.at and [literal(n, each.type) for n, each in zip(self.at, order, strict=True)]
+        if lead is not None and not self.ranged:
+            where.append(lead[0] == lead[1])
+        elif lead is not None:
+            column, value = lead
+            where += [column >= value, column <= value]
+            order.insert(0, column)
+            at = at and [literal(value, column.type), *at]
+        if at:
+            here, there = (tuple_(*order), tuple_(*at)) if len(at) > 1 else (order[0], at[0])
+            where.append(here < there if self.backward else here > there)
+        by = [each.desc() if self.backward else each.asc() for each in order]
+        return select(case_file).where(*where).order_by(*by).limit(limit)
+
+
+def _merged(wanted: Wanted, walk: _Walk, limit: int) -> Select[Any]:
     """Take the first rows of each branch, then the first of these.
 
     What a person owns, or nobody, is little: there the branch is only looked at.
     """
-    if wanted.branches is None or wanted.owner is not None or wanted.unowned:
-        inside = [] if wanted.branches is None else [case_file.c.branch.in_(wanted.branches)]
-        return select(case_file).where(*where, *inside).order_by(*order).limit(limit)
-    each = [
-        select(
-            select(case_file)
-            .where(case_file.c.branch == literal(branch), *where)
-            .order_by(*order)
-            .limit(limit)
-            .subquery()
-        )
-        for branch in sorted(wanted.branches)
-    ]
+    if wanted.branches is None:
+        return walk.query(limit)
+    if wanted.owner is not None or wanted.unowned:
+        return walk.query(limit).where(case_file.c.branch.in_(wanted.branches))
+    each = [select(walk.query(limit, one).subquery()) for one in sorted(wanted.branches)]
     first = union_all(*each).subquery()  # whole rows: a join may be planned as a walk over all
     by = (first.c.due_at.asc(), first.c.id.asc()) if wanted.by_due else (first.c.id.desc(),)
     return select(first).order_by(*by).limit(limit)

@@ -99,7 +99,7 @@ def _open(connection: Connection, within: Within, now: int) -> dict[str, int]:
         for name, which in counts.items()
     ]
     # by the index of open cases, which has few, rather than by that of all in a branch
-    query = select(*columns).where(case_file.c.closed_at.is_(None), due > 0)
+    query = select(*columns).where(case_file.c.closed_at.is_(None), due >= 0)
     if within is not None:
         query = query.where(case_file.c.branch.in_(sorted(within)))
     return dict(connection.execute(query).one()._mapping)

@@ -83,7 +83,7 @@ class StaffRoom:
         if not client.startswith(_UID):
             return None
         name = _user(int(client.removeprefix(_UID)))
-        return Asker(f"local:{name}", frozenset((OPERATOR, *Role)), SOCKET)
+        return Asker(f"local:{name}", frozenset((OPERATOR,)), SOCKET)
 
     async def denied(self, asker: Asker, right: Right, path: str) -> None:
         """Somebody asked for what their roles do not allow."""

@@ -56,16 +56,8 @@ async def test_each_operation_says_what_it_does_and_who_may(open_desk):
 
 
 NO_BODY = (
-    "/logout",
-    "/staff/{id}/code",
-    "/take",
-    "/end",
-    "/grant",
-    "/take-back",
-    "/half",
-    "/reset",
-    "/restore",
-    "/leave",
+    *("/logout", "/staff/{id}/code", "/take", "/end", "/grant", "/refuse", "/take-back", "/half"),
+    *("/leave", "/reset", "/restore"),
 )
 """Ends of paths whose POST needs nothing said."""
 
@@ -87,12 +79,14 @@ async def test_what_the_query_takes_and_no_more(open_desk):
 READS_QUERY = ("query", "page", "before")
 
 
-async def test_a_route_that_reads_its_query_says_so(open_desk):
+async def test_a_route_that_reads_its_query_or_body_says_so(open_desk):
     for each in open_desk.routes:
         tree = ast.parse(textwrap.dedent(inspect.getsource(each.handler)))
         read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         if read & set(READS_QUERY):
             assert each.query, f"{each.path}: declare what it reads: route(…, query=…)"
+        if "body" in read:
+            assert each.body, f"{each.path}: declare what it reads: route(…, body=…)"
 
 
 class NobodyEntrance:

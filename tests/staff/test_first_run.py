@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from tests.fakes.certificates import Authority
 from tests.fakes.terminal import HALF, Terminal
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -58,3 +59,25 @@ async def test_the_first_two_people(at):
     await at.ran("logout")
     assert not at.file.exists()
     assert "log in" in await at.refused("whoami")
+
+
+async def test_a_login_over_tls(make_desk, tmp_path):
+    authority = Authority(tmp_path)
+    listen = [{"address": "127.0.0.1:0", "tls": authority.issue("desk").section()}]
+    desk = await make_desk(
+        started=False, registry=None, hires=False, config={"desk": {"listen": listen}}
+    )
+    at = Terminal(desk, tmp_path / "home" / "login.json")
+    said = await at.ran("desk", "init", "--first", "li.wei", "--name", "Li", "--person", "E1")
+    await desk.start()
+    place = ("--desk", f"https://localhost:{desk.staff_port}")
+    code = re.search(rf"{HALF} {HALF}", said)[0]
+    trusting = (*place, "--ca", str(authority.ca))
+
+    await at.ran("enrol", "li.wei", *trusting, stdin=f"{code}\n{PASSWORD}\n")
+    strange = await at.refused("login", "li.wei", *place, stdin=PASSWORD + "\n")
+    assert "CERTIFICATE_VERIFY_FAILED" in strange
+    await at.ran("login", "li.wei", *trusting, stdin=PASSWORD + "\n")
+    assert "li.wei" in await at.ran("whoami")
+    elsewhere = await at.refused("login", "--desk", "http://10.0.0.5:8776", stdin="x\n")
+    assert "without TLS" in elsewhere

@@ -10,6 +10,7 @@ import pytest
 from smsfilter.desk.api import app
 from smsfilter.desk.door import StaffDoor
 from smsfilter.desk.office import now_us
+from smsfilter.flow.rights import Right
 from smsfilter.ledger.actor import local
 from smsfilter.peopleconfig import DeskListen
 from smsfilter.staff import accounts, founders, login
@@ -300,3 +301,18 @@ async def test_codes_that_are_guessed_at_are_slowed(new_desk):
     statuses = [(await new_desk.http.post("/enrol", json=body)).status_code for _ in range(4)]
 
     assert statuses == [401, 401, 401, 429]
+
+
+async def test_without_a_login_the_socket_shows_nothing_of_customers(open_desk):
+    machine = open_desk.as_(None)
+    for path in ("/reports", "/blocks", "/cases", "/companies", "/staff", "/audit/entries", "/me"):
+        refused = await machine.http.get(path)
+        assert refused.status_code in {403, 404}, path
+        if refused.status_code == 403:
+            assert "smsfilter login" in refused.json()["detail"]
+    assert any(each.right is Right.EXPORT_LEDGER for each in open_desk.routes)
+    for each in open_desk.routes:
+        if each.right in {Right.EXPORT_LEDGER, Right.BACK_UP} and "{" not in each.path:
+            (method,) = each.methods - {"HEAD"}
+            said = await machine.http.request(method, each.path)
+            assert said.status_code not in {401, 403}, (each.path, said.text)

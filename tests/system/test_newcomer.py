@@ -18,7 +18,7 @@ from tests.fakes.desk import Desk
 from tests.fakes.registry import REGISTRY
 from tests.fakes.terminal import Terminal, halves
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
 
 ANNA = "8613800138000"
 WORDS = "a horse in the paddy field"

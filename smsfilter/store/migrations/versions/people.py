@@ -11,7 +11,6 @@ def upgrade() -> None:
     """Make the tables of staff, and give cases an owner, a branch and a clock of their own."""
     _people()
     _case_files()
-    _plans()
     _cases()
     _sms()
     _the_rest()
@@ -160,17 +159,6 @@ def _case_files() -> None:
     op.execute("UPDATE case_file SET state = 'new' WHERE closed_at IS NULL")
     op.add_column("report", sa.Column("text_fold", sa.Text(), nullable=True))
     op.create_index("report_text_fold_received_at_ix", "report", ["text_fold", "received_at"])
-
-
-def _plans() -> None:
-    """Let PostgreSQL know that branches differ in the states of their cases.
-
-    Else it takes a branch without any in some state for one with many, and walks over all cases.
-    """
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(
-            "CREATE STATISTICS case_file_branch_state_st (mcv) ON branch, state FROM case_file"
-        )
 
 
 def _sms() -> None:
