@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from smsfilter.desk import blocking, releases
 from smsfilter.desk.api import Asked
 from smsfilter.desk.blocking import Recycled, Recycling
+from smsfilter.desk.hands import allowed
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.desk.releases import Kind, Released
@@ -141,7 +142,7 @@ class Ends:
         office = self._office
 
         def work(into: Transaction) -> dict[str, Any]:
-            releases.allowed(into.connection, asked.known.staff, self.kind.ask)
+            allowed(into.connection, asked.known.staff, self.kind.ask)
             row = blocking.find(into.connection, block_id)
             within = office.branches.within(asked.known.branch)
             branch = None if row is None else blocking.branch_of(into.connection, row.customer)

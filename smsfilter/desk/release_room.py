@@ -14,9 +14,10 @@ from starlette.routing import Route
 from smsfilter import log, tasks
 from smsfilter.desk import releases
 from smsfilter.desk.api import PAGE, Asked, route
+from smsfilter.desk.hands import Hand, hand
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found
-from smsfilter.desk.releases import Hand, Kind, Released
+from smsfilter.desk.releases import Kind, Released
 from smsfilter.flow.rights import Right
 from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
@@ -263,7 +264,7 @@ def _finish(released: Released, counts: Mapping[str, Any], transaction: Transact
 
 def _person(connection: Connection, asked: Asked) -> Hand:
     """Return who asks, as the records have them. Raises Problem."""
-    found = None if asked.known.staff is None else releases.hand(connection, asked.known.staff)
+    found = None if asked.known.staff is None else hand(connection, asked.known.staff)
     if found is None:
         raise Problem(HTTPStatus.FORBIDDEN, "releases are for people of the staff")
     return found

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from smsfilter.desk.hands import Hand, allowed, enough, hand
 from smsfilter.desk.problems import Problem, not_found, refused
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.branches import Branches
@@ -30,9 +31,7 @@ HALF_US: Final = 7 * 86_400 * 1_000_000
 """How long half a code is kept for whoever asked: as long as the code is valid."""
 WAITING_MOST: Final = 100
 """Requests of one person that wait: more are never looked through."""
-TWO: Final = 2
 _BODY, _HALF = "body_enc", "half_enc"
-_ACTIVE: Final = "active"
 _STAFF: Final = "staff:"
 
 
@@ -70,29 +69,6 @@ class Kind:
 
 
 Kinds = Mapping[str, Kind]
-
-
-@dataclass(frozen=True, slots=True)
-class Hand:
-    """A person who is active now, as the records have them."""
-
-    id: str
-    roles: frozenset[str]
-    branch: str
-
-    def may(self, right: Right) -> bool:
-        """Whether one of their roles has a right."""
-        return by_role(self.roles, right) is not None
-
-
-def hand(connection: Connection, id: str) -> Hand | None:
-    """Return a person of the staff; None where they are not active."""
-    row = connection.execute(
-        select(staff.c.id, staff.c.roles, staff.c.branch).where(
-            staff.c.id == id, staff.c.state == _ACTIVE
-        )
-    ).one_or_none()
-    return None if row is None else Hand(row.id, frozenset(row.roles.split()), row.branch)
 
 
 def find(connection: Connection, release_id: int) -> Row[Any] | None:
@@ -186,7 +162,8 @@ def grant(
 ) -> tuple[Released, dict[str, Any]]:
     """Release what another one asked for, and do it. Raises Problem."""
     row = _waiting(transaction, release_id)
-    kind = _other(transaction.connection, row, person, kinds, branches)
+    kind, role = _other(transaction.connection, row, person, kinds, branches)
+    by = by._replace(role=role)
     asker = hand(transaction.connection, row.asked_by)
     if asker is None or not asker.may(kind.ask):
         raise refused(f"{row.asked_by} may not ask for it any more: somebody else has to ask anew")
@@ -220,7 +197,8 @@ def refuse(
 ) -> dict[str, Any]:
     """Let it not be done; `reason` has its numbers masked. Raises Problem."""
     row = _waiting(transaction, release_id)
-    _other(transaction.connection, row, person, kinds, branches)
+    _, role = _other(transaction.connection, row, person, kinds, branches)
+    by = by._replace(role=role)
     _set(
         transaction,
         row.id,
@@ -320,40 +298,10 @@ def fetch_half(
 # --- the rules
 
 
-def enough(connection: Connection) -> None:
-    """Look whether two of headquarters can log in. Raises Problem."""
-    if len(headquarters(connection)) < TWO:
-        raise refused(
-            "nothing that needs two people can be done until two of headquarters have enrolled",
-            cure="smsfilter staff bootstrap; then the second one runs smsfilter enrol",
-        )
-
-
-def headquarters(connection: Connection) -> list[str]:
-    """Return the people of headquarters who are active."""
-    rows = connection.execute(select(staff.c.id, staff.c.roles).where(staff.c.state == _ACTIVE))
-    return [each.id for each in rows if Role.HEADQUARTERS in each.roles.split()]
-
-
-def allowed(connection: Connection, person: str | None, needs: Right) -> Hand:
-    """Return a person who may be one of two, as they are now. Raises Problem."""
-    if person is None:
-        raise Problem(
-            HTTPStatus.FORBIDDEN,
-            "two people of the staff do that, and a user of the machine is none of them",
-            cure="smsfilter login",
-        )
-    enough(connection)
-    found = hand(connection, person)
-    if found is None or not found.may(needs):
-        raise Problem(HTTPStatus.FORBIDDEN, f"{person} has no right to {needs} now")
-    return found
-
-
 def _other(
     connection: Connection, row: Row[Any], person: str | None, kinds: Kinds, branches: Branches
-) -> Kind:
-    """Look whether a person is one who may release a request. Raises Problem."""
+) -> tuple[Kind, str]:
+    """Look whether a person may release a request, and in which role. Raises Problem."""
     kind = kinds.get(row.kind)
     if kind is None:
         raise refused(f"nothing here can do what it asks for: {row.kind}")
@@ -364,7 +312,7 @@ def _other(
         raise Problem(HTTPStatus.FORBIDDEN, "it is about yourself: another person releases it")
     if not _covers(branches, found.branch, row.branch):
         raise not_found(f"release {row.id} in your branch")
-    return kind
+    return kind, by_role(found.roles, kind.grant) or "none"
 
 
 def _may_grant(row: Row[Any], person: Hand, kinds: Kinds, branches: Branches) -> bool:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from smsfilter.desk import releases
 from smsfilter.desk.api import Asked, route
+from smsfilter.desk.hands import enough, hand
 from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, not_found, refused
 from smsfilter.desk.releases import Kind, Released
@@ -114,7 +115,7 @@ class Changing:
         do: Callable[..., None],
     ) -> dict[str, Any]:
         me = asked.known.staff
-        by = None if me is None else releases.hand(into.connection, me)
+        by = None if me is None else hand(into.connection, me)
         if by is None or not by.may(Right.SUSPEND_STAFF):
             raise Problem(HTTPStatus.FORBIDDEN, "people of the staff do that: smsfilter login")
         person = self._person(into.connection, asked)
@@ -173,7 +174,7 @@ class Changing:
         def run(transaction: Transaction, released: Released) -> Mapping[str, Any]:
             id = released.subject.removeprefix("staff:")
             said = _done(lambda: do(transaction, released, id))
-            releases.enough(transaction.connection)
+            enough(transaction.connection)
             return {"staff": id} | dict(said)
 
         return Kind(Right.CHANGE_STAFF, Right.CHANGE_STAFF, run=run, **more)

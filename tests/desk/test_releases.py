@@ -41,7 +41,8 @@ async def test_one_asks_another_one_releases(open_desk):
     assert (row.asked_by, row.released_by, row.body_enc) == (people.DEFAULT, people.OTHER, b"")
     (entry,) = open_desk.entries("block removed")
     assert (entry.actor, entry.detail["asked_by"]) == (f"staff:{people.OTHER}", people.DEFAULT)
-    assert [each.actor for each in open_desk.entries("release granted")] == [entry.actor]
+    (granted,) = open_desk.entries("release granted")
+    assert (granted.actor, granted.role, entry.role) == (entry.actor, "supervisor", "supervisor")
     assert (await other.post(f"/releases/{wanted}/grant", status=409))["detail"].endswith("already")
 
 
