@@ -89,6 +89,14 @@ class _Blocks:
         self._projection = projection
         self._country_code = office.policy.country_code
 
+    def _seen(self, asked: Asked) -> frozenset[str] | None:
+        """The branches whose customers' blocks are shown; None: all."""
+        return self._office.branches.within(asked.known.branch)
+
+    def _sees(self, connection: Connection, customer: str, asked: Asked) -> bool:
+        seen = self._seen(asked)
+        return seen is None or blocking.branch_of(connection, customer) in seen
+
     # --- looking
 
     async def listed(self, asked: Asked) -> Any:
@@ -99,7 +107,14 @@ class _Blocks:
             raise invalid("state is live, ended or all")
 
         def look(connection: Connection) -> list[dict[str, Any]]:
-            rows = blocking.page(connection, before=before, limit=limit, state=state, target=target)
+            rows = blocking.page(
+                connection,
+                before=before,
+                limit=limit,
+                state=state,
+                target=target,
+                branches=self._seen(asked),
+            )
             return blocking.told(connection, self._office.vault, rows)
 
         found = await reading(self._office.records, look)
@@ -119,7 +134,12 @@ class _Blocks:
             if customer is None:
                 return None, []
             rows = blocking.page(
-                connection, before=before, limit=limit, state=wanted.state, customer=customer
+                connection,
+                before=before,
+                limit=limit,
+                state=wanted.state,
+                customer=customer,
+                branches=self._seen(asked),
             )
             return customer, blocking.told(connection, vault, rows)
 
@@ -133,7 +153,7 @@ class _Blocks:
 
         def look(connection: Connection) -> tuple[str, dict[str, Any]] | None:
             row = blocking.find(connection, wanted)
-            if row is None:
+            if row is None or not self._sees(connection, row.customer, asked):
                 return None
             name = f"block:{row.id}"
             objects = [name] if row.report is None else [name, f"report:{row.report}"]

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from smsfilter.desk import blocks
 from smsfilter.desk.companies import CompanyError
@@ -278,9 +289,15 @@ def page(
     state: str,
     target: str | None = None,
     customer: str | None = None,
+    branches: frozenset[str] | None = None,
 ) -> list[Row[Any]]:
-    """Return blocks, the newest first, with ids below `before`."""
+    """Return blocks, the newest first, with ids below `before`.
+
+    `branches`: only of their customers; None: of all.
+    """
     wanted: list[ColumnElement[bool]] = []
+    if branches is not None:
+        wanted.append(of_branches(block.c.customer, branches))
     if state != "all":
         is_live = block.c.ended_at.is_(None)
         wanted.append(is_live if state == "live" else ~is_live)
@@ -292,6 +309,14 @@ def page(
         wanted.append(block.c.customer == customer)
     query = select(block).where(and_(True, *wanted)).order_by(block.c.id.desc()).limit(limit)
     return list(connection.execute(query))
+
+
+def of_branches(whose: Column[Any], branches: frozenset[str]) -> ColumnElement[bool]:
+    """Whether a column names a customer of these branches; who is of none is headquarters'."""
+    of = select(func.coalesce(customer_table.c.branch, HEADQUARTERS)).where(
+        customer_table.c.id == whose
+    )
+    return of.scalar_subquery().in_(sorted(branches))
 
 
 def branch_of(connection: Connection, customer_id: str) -> str:

@@ -17,11 +17,12 @@ from smsfilter.decisions.layout import Kind
 from smsfilter.decisions.proof import Decided
 from smsfilter.desk import proving
 from smsfilter.desk.api import Asked, route
+from smsfilter.desk.blocking import branch_of
 from smsfilter.desk.collecting import Collecting
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.incidents import Incidents
 from smsfilter.desk.office import Office
-from smsfilter.desk.problems import refused
+from smsfilter.desk.problems import not_found, refused
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.proving import RESULTS, Given, Subject, UnprovableError
 from smsfilter.desk.releases import Kinds
@@ -96,7 +97,7 @@ class ProofRoom:
         wanted: _Wanted = asked.body(_Wanted)
         try:
             answer, subject = await reading(
-                self._office.records, lambda connection: self._answer(connection, wanted)
+                self._office.records, lambda connection: self._answer(connection, wanted, asked)
             )
         except UnprovableError as error:
             raise refused(str(error)) from None
@@ -120,13 +121,18 @@ class ProofRoom:
         self._metrics.proofs[answer["result"]] += 1
         return answer
 
-    def _answer(self, connection: Connection, wanted: _Wanted) -> tuple[dict[str, Any], Subject]:
+    def _answer(
+        self, connection: Connection, wanted: _Wanted, asked: Asked
+    ) -> tuple[dict[str, Any], Subject]:
         office = self._office
         if wanted.block is not None:
             subject = proving.by_id(connection, office, wanted.block)
         else:
             pair = {"company": wanted.company, "source": wanted.source}
             subject = proving.by_pair(connection, office, wanted.customer, **pair)
+        seen = office.branches.within(asked.known.branch)
+        if seen is not None and branch_of(connection, subject.customer) not in seen:
+            raise not_found("such a block in your branch")
         given = proving.prove(connection, office, self._evidence, subject)
         report = proving.reported_at(connection, subject)
         return _told(given, report), subject

@@ -4,15 +4,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
 
 from smsfilter.desk import blocking
 from smsfilter.desk.timeline import timeline
 from smsfilter.desk.vault import Vault
-from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.ledger.actor import Actor
 from smsfilter.reports import entered, ids
-from smsfilter.store.schema import block, case_file, customer, receipt, report, sms_out
+from smsfilter.store.schema import block, case_file, receipt, report, sms_out
 from smsfilter.store.writer import Transaction
 
 STATES: Final = (
@@ -47,7 +46,9 @@ def page(
 
     `branches`: only of their customers; None: of all.
     """
-    wanted: list[ColumnElement[bool]] = [] if branches is None else [_within(branches)]
+    wanted: list[ColumnElement[bool]] = (
+        [] if branches is None else [blocking.of_branches(report.c.customer, branches)]
+    )
     if before is not None:
         wanted.append(report.c.id < before)
     if state is not None:
@@ -84,7 +85,11 @@ def find(
     connection: Connection, report_id: int, branches: frozenset[str] | None = None
 ) -> Row[Any] | None:
     """Return one report with the target of its case, if its customer is of these branches."""
-    query = _FIND if branches is None else _FIND.where(_within(branches))
+    query = (
+        _FIND
+        if branches is None
+        else _FIND.where(blocking.of_branches(report.c.customer, branches))
+    )
     return connection.execute(query, {"report": report_id}).one_or_none()
 
 
@@ -128,14 +133,6 @@ def whole(connection: Connection, vault: Vault, row: Row[Any]) -> dict[str, Any]
         "sms": sent,
         "timeline": timeline(connection, row.customer, objects, row.case_id),
     }
-
-
-def _within(branches: frozenset[str]) -> ColumnElement[bool]:
-    """Whether the customer of a report is of these branches; who is of none is headquarters'."""
-    of = select(func.coalesce(customer.c.branch, HEADQUARTERS)).where(
-        customer.c.id == report.c.customer
-    )
-    return of.scalar_subquery().in_(sorted(branches))
 
 
 def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:

@@ -306,3 +306,15 @@ async def test_the_timeline_has_what_the_proxies_the_smsc_and_the_clock_did(cler
     assert seen[0]["detail"] == detail
     assert seen[3]["detail"]["kind"] == "breach"
     assert said["sms"][0]["receipts"] == [{"at": now + 6, "stat": "DELIVRD", "err": None}]
+
+
+async def test_blocks_are_of_the_customers_of_the_own_branches(clerks):
+    await three(clerks)
+    blocks = {row.id: row.case_id for row in clerks.desk.rows("block")}
+    for who, seen in (("hu", {1, 2, 3}), ("li", {1}), ("ma", {2, 3})):
+        items = (await clerks[who].get("/blocks"))["items"]
+        assert {blocks[each["id"]] for each in items} == seen
+        of_bert = (await clerks[who].post("/blocks/of", {"customer": BERT}))["items"]
+        assert bool(of_bert) == (2 in seen)
+        for block, case in blocks.items():
+            await clerks[who].get(f"/blocks/{block}", 200 if case in seen else 404)

@@ -31,8 +31,8 @@ class Desk:
         self.proxy = proxy
         self.room = ProofRoom(office, cast("Projection", None))
 
-    async def prove(self, **body: Any) -> Any:
-        asker = Asker("local:wang", frozenset((Role.SUPERVISOR,)), "socket")
+    async def prove(self, branch: str = "hq", **body: Any) -> Any:
+        asker = Asker("staff:wang", frozenset((Role.SUPERVISOR,)), "socket", branch)
         asked = Asked(asker, Right.PROVE_BLOCKS, {}, {}, json.dumps(body).encode())
         return await self.room.prove(asked)
 
@@ -86,7 +86,7 @@ async def test_a_proof_is_entered_before_the_answer(desk: Desk) -> None:
     assert said["delivered_after"][0]["seq"] is None
     assert ANNA[2:] not in json.dumps(said)
     (row,) = desk.entered()
-    assert (row.actor, row.object) == ("local:wang", f"block:{block}")
+    assert (row.actor, row.object) == ("staff:wang", f"block:{block}")
     assert row.detail["result"] == "forwarded"
     assert row.customer_id is not None
     assert (await desk.prove(block=block))["result"] == "forwarded"
@@ -101,4 +101,11 @@ async def test_what_there_is_no_proof_of_is_not_entered(desk: Desk) -> None:
     for body in ({}, {"customer": ANNA}, {"customer": ANNA, "company": "a", "source": "b"}):
         with pytest.raises(Problem, match="name a block"):
             await desk.prove(**body)
+    assert not desk.entered()
+
+
+async def test_a_branch_proves_the_blocks_of_its_own_customers(desk: Desk) -> None:
+    blocked(desk.office.writer, desk.office.vault, [ANNA])  # without branches, headquarters'
+    with pytest.raises(Problem, match="in your branch"):
+        await desk.prove("north", customer=ANNA, company="acme")
     assert not desk.entered()
