@@ -1,10 +1,10 @@
 """What waits for a second person, as it is asked for over the API, and what keeps it moving."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from prometheus_client.registry import Collector
 from pydantic import Field
@@ -24,8 +24,10 @@ from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.schema import release
+from smsfilter.store.seal import SealError
 from smsfilter.store.writer import Transaction
 
+T = TypeVar("T")
 SWEEP_S: Final = 60.0
 RETRY_S: Final = 5.0
 ANSWER_S: Final = 30.0
@@ -231,21 +233,30 @@ class ReleaseRoom:
             except (RecordsAway, RecordsError) as error:
                 log.get().warning("release_put_off", release=released.id, error=str(error))
                 await asyncio.sleep(RETRY_S)
+            except Exception as error:  # whatever it is, what was released has to be done
+                log.get().error("unhandled", where="releases", exc_info=error)
+                await asyncio.sleep(RETRY_S)
             else:
                 return counts
 
     async def _resume(self) -> None:
-        vault = self._office.vault
-        for released in await self._until(lambda each: releases.unfinished(each, vault)):
-            kind = self._kinds.get(released.kind)
-            if kind is not None and kind.work is not None:
+        """Go on with each; one that cannot be opened keeps no other from its end."""
+        for row in await self._until(releases.unfinished):
+            kind = self._kinds.get(row.kind)
+            if kind is None or kind.work is None:
+                continue
+            try:
+                released = releases.resumed(self._office.vault, row, kind)
+            except (Problem, SealError) as error:
+                log.get().error("release_put_off", release=row.id, error=str(error))
+            else:
                 self._begin(self._do(released))
 
-    async def _until(self, look: Any) -> Any:
+    async def _until(self, look: Callable[[Connection], T]) -> T:
         while True:
             try:
                 return await reading(self._office.records, look)
-            except RecordsAway as error:
+            except (RecordsAway, RecordsError) as error:
                 log.get().warning("release_put_off", release=0, error=str(error))
                 await asyncio.sleep(RETRY_S)
 

@@ -18,7 +18,7 @@ from smsfilter.desk.hands import Hand, allowed, enough, hand
 from smsfilter.desk.problems import Problem, not_found, refused
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.branches import Branches
-from smsfilter.flow.rights import Right, Role, by_role
+from smsfilter.flow.rights import Right, by_role
 from smsfilter.ledger.actor import Actor, system
 from smsfilter.store.schema import release, staff
 from smsfilter.store.writer import Transaction
@@ -246,17 +246,22 @@ def finish(transaction: Transaction, released: Released, counts: Mapping[str, An
     _enter(transaction, "release done", released.by, row, asked_by=row.asked_by, **counts)
 
 
-def unfinished(connection: Connection, vault: Vault) -> list[Released]:
-    """Return what was released and not done to its end."""
-    query = select(release).where(release.c.state == RELEASED).order_by(release.c.id)
-    found = []
-    for row in connection.execute(query):
-        query_roles = select(staff.c.roles).where(staff.c.id == row.released_by)
-        roles = str(connection.scalar(query_roles) or "").split()
-        role = next((each for each in Role if each in roles), "none")
-        by = Actor(f"{_STAFF}{row.released_by}", role, "resumed")
-        found.append(of(vault, row, row.released_by, by))
-    return found
+def unfinished(connection: Connection) -> list[Row[Any]]:
+    """Return what was released and not done to its end, with the roles of whoever released it."""
+    query = (
+        select(release, staff.c.roles)
+        .join(staff, staff.c.id == release.c.released_by)
+        .where(release.c.state == RELEASED)
+        .order_by(release.c.id)
+    )
+    return list(connection.execute(query))
+
+
+def resumed(vault: Vault, row: Row[Any], kind: Kind) -> Released:
+    """Return one of them as its kind is given it. Raises Problem, SealError."""
+    role = by_role(row.roles.split(), kind.grant) or "none"
+    by = Actor(f"{_STAFF}{row.released_by}", role, "resumed")
+    return of(vault, row, row.released_by, by)
 
 
 def of(vault: Vault, row: Row[Any], released_by: str, by: Actor) -> Released:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from smsfilter.desk import release_room, releases
 from smsfilter.desk.ending import Recycles
 from smsfilter.desk.release_room import ReleaseRoom
+from smsfilter.flow.rights import ROLES, Right
 from smsfilter.ledger.actor import system
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.schema import release, staff
@@ -175,15 +176,27 @@ async def test_a_file_is_gone_on_with_where_it_was_cut(open_desk, monkeypatch):
     await open_desk.released.stop()
     (row,) = open_desk.rows("release")
     assert (row.state, row.done_at) == ("released", None)
+    await spoiled(open_desk, row)
     monkeypatch.setattr(Recycles, "_recycle", portion)
     monkeypatch.setattr(ReleaseRoom, "_do", done)
     await open_desk.released.start()
     async with asyncio.timeout(10):
         await is_done.wait()
-    (row,) = open_desk.rows("release")
+    spoilt, row = open_desk.rows("release")
     assert (row.state, row.body_enc) == ("done", b"")
+    assert spoilt.state == "released"
+    (entry,) = open_desk.entries("release done")
+    assert entry.role in ROLES[Right.RELEASE_BLOCKS]
     assert [each.end_reason for each in open_desk.rows("block")] == ["recycled"] * 3
     assert len(open_desk.entries("number recycled")) == 3
+
+
+async def spoiled(desk, row):
+    """One more that was released, and whose body nobody can open."""
+    values = row._asdict() | {"id": 0, "body_enc": b"nothing that was sealed"}
+    await desk.office.writer.write(
+        lambda into: into.connection.execute(insert(release).values(values))
+    )
 
 
 async def change(desk, which, **values):

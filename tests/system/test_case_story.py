@@ -125,7 +125,7 @@ async def test_a_case_with_the_commands_of_the_readme(make_desk: Any) -> None:
 
     listed = await desk.ran("case", "list", by="li")
     assert re.search(r"138\*{4}8000 +acme", listed)
-    assert "due in 47 h" in listed or "due in 1 d 23 h" in listed
+    assert re.search(r"due in (47 h|1 d 23 h|2 d 0 h)", listed)
     said = await desk.ran("case", "assign", "1", "--to", "li", "--why", "bo is ill", by="su")
     assert said.startswith("case 1: assigned, owner li\n")
     assert "case 1: investigating, owner li" in await desk.ran("case", "take", "case:1", by="li")
