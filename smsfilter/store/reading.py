@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
 from smsfilter.store.records import Records
 
 T = TypeVar("T")
+_READERS: Final = ThreadPoolExecutor(3, "reading")
+"""More of them only hand the interpreter's lock to and fro: each statement gives it away."""
 
 
 async def reading(records: Records, work: Callable[[Connection], T]) -> T:
@@ -21,7 +24,8 @@ async def reading(records: Records, work: Callable[[Connection], T]) -> T:
         with records.reading() as connection:
             return work(connection)
 
-    under_way = asyncio.ensure_future(asyncio.to_thread(read))
+    loop = asyncio.get_running_loop()
+    under_way = loop.run_in_executor(_READERS, read)
     try:
         return await asyncio.shield(under_way)
     finally:

@@ -18,7 +18,16 @@ from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Connection, Table, Update, bindparam, insert, select, update
+from sqlalchemy import (
+    Connection,
+    NestedTransaction,
+    Table,
+    Update,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -66,10 +75,19 @@ class Entered:
 class Transaction:
     """One request at work: what it reads and writes goes over `connection`; `now` is µs UTC."""
 
-    connection: Connection
+    _group: Connection
     now: int
     entries: list[Entered] = field(default_factory=list)
     sign: bool = False
+    nested: NestedTransaction | None = None
+    """Its savepoint, once there is one."""
+
+    @property
+    def connection(self) -> Connection:
+        """Its savepoint begins here: a look, which only enters, needs none."""
+        if self.nested is None:
+            self.nested = self._group.begin_nested()
+        return self._group
 
     def enter(
         self,
@@ -255,15 +273,18 @@ class Writer:
 
     def _try(self, job: _Job[Any], transaction: Transaction) -> None:
         """Run one request in its savepoint. Raises only what ends the whole group."""
-        nested = transaction.connection.begin_nested()
         try:
             job.result = job.work(transaction)
             for entered in transaction.entries:
                 canonical(_entry(entered, 1))  # what cannot be entered fails here, and alone
-            nested.commit()
+            if transaction.nested is not None:
+                transaction.nested.commit()
         except Exception as error:
+            if transaction.nested is None and isinstance(error, SQLAlchemyError):
+                raise  # not even a savepoint could be had
             try:
-                nested.rollback()
+                if transaction.nested is not None:
+                    transaction.nested.rollback()
             except SQLAlchemyError:  # the database gave the whole transaction up: no room, say
                 raise error from None
             if isinstance(error, DBAPIError) and error.connection_invalidated:
