@@ -57,8 +57,8 @@ class Duty:
     def __init__(self, spans: Iterable[Span], at: int) -> None:
         holding = [span for span in spans if span.holds(at)]
         self._absent: dict[str, str | None] = {}
-        for span in holding:
-            if span.kind == ABSENT:  # of two absences at once, one with a cover counts
+        for span in sorted(holding, key=_order):
+            if span.kind == ABSENT:  # of two at once, the first that has a cover counts
                 self._absent[span.staff] = self._absent.get(span.staff) or span.cover
         planned = {span.staff for span in holding if span.kind == ON}
         stands_in = (self.stand_in(staff) for staff in planned)
@@ -78,6 +78,11 @@ class Duty:
             seen.add(now)
             now = self._absent[now]
         return now
+
+
+def _order(span: Span) -> tuple[int, int, str]:
+    """So that the same spans say the same, in whatever order they are read."""
+    return span.from_at, span.to_at, span.cover or ""
 
 
 def choose(
