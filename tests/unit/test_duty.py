@@ -70,6 +70,11 @@ def test_whoever_has_decided_it_does_not_get_it_again():
     assert chosen(*on("li"), without={"li"}) == ("su", "nobody on duty: supervisor")
 
 
+def test_two_absences_at_once_say_the_same_in_any_order():
+    spans = [*on("li"), away("li", "bo"), away("li", "su"), away("li")]
+    assert {Duty(some, 5).stand_in("li") for some in itertools.permutations(spans)} == {"bo"}
+
+
 def test_a_circle_of_covers_ends_with_nobody():
     duty = Duty([*on("li"), away("li", "bo"), away("bo", "li")], 5)
     assert duty.stand_in("li") is None
