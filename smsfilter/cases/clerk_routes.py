@@ -31,7 +31,6 @@ from smsfilter.flow.rights import Right
 from smsfilter.reports.answers import confirm
 from smsfilter.reports.deciding import NotOpen, Resolved, resolve
 from smsfilter.reports.filing import Filing
-from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
@@ -105,7 +104,7 @@ class Groups:
     async def listed(self, asked: Asked) -> Any:
         """Reports that wait for a person to decide, grouped by what was reported."""
         _, limit = asked.page()
-        within = self._office.branches.within(asked.known.branch)
+        within = self._office.seen_by(asked.known)
         found = await reading(
             self._office.records,
             lambda at: groups.listed(at, self._office.vault, within, limit),
@@ -116,7 +115,7 @@ class Groups:
     async def resolve(self, asked: Asked) -> Any:
         """Name the company of all reports of a source; without `apply` only what would follow."""
         wanted: GroupCompany = asked.body(GroupCompany)
-        within = self._office.branches.within(asked.known.branch)
+        within = self._office.seen_by(asked.known)
         source = await self._source(wanted.source)
         company, reach = await self._reach(source, within, wanted.company)
         detail = {"company": company, "reports": reach.reports, "cases": reach.cases}
@@ -137,7 +136,7 @@ class Groups:
         Without `apply` it is only said what would follow.
         """
         wanted: GroupOutcome = asked.body(GroupOutcome)
-        within = self._office.branches.within(asked.known.branch)
+        within = self._office.seen_by(asked.known)
         source = await self._source(wanted.source)
         leads, staff = asked.may(Right.ASSIGN_CASES), asked.known.staff
 
@@ -154,7 +153,7 @@ class Groups:
             await self._enter(asked, "report group looked at", detail)
             return said | {"reply": canned(self._filing, report, wanted.outcome)}
         who = Worker(asked.by, staff, within, leads)
-        reason = masked_in(wanted.reason.strip(), self._office.policy.country_code)
+        reason = self._office.masked(wanted.reason.strip())
         portion = await self._portion(source, within, wanted.after)
         done = await asyncio.gather(
             *(self._decided(row.case_id, Outcome(wanted.outcome), reason, who) for row in portion)

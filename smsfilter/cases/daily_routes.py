@@ -26,7 +26,7 @@ def routes(office: Office) -> Sequence[Route]:
             day = _today(office, zone) if text is None else date.fromisoformat(text)
         except ValueError:
             raise invalid("day is such as 2026-11-27") from None
-        within = office.branches.within(asked.known.branch)
+        within = office.seen_by(asked.known)
         found = await reading(office.records, lambda at: daily(at, day, zone, within))
         detail = {"day": day.isoformat(), "count": len(found["cases"])}
         await office.writer.write(

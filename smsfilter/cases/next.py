@@ -45,7 +45,7 @@ class Next:
 
     async def next(self, asked: Asked) -> Any:
         """The most urgent case of whoever asks: evidence, a suggested outcome, the reply to it."""
-        within = self._office.branches.within(asked.known.branch)
+        within = self._office.seen_by(asked.known)
         staff = asked.known.staff
         found = await reading(self._office.records, lambda at: self._found(at, staff, within))
         rule = None if found is None or found.suggestion is None else found.suggestion.rule

@@ -20,7 +20,6 @@ from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.rights import Right
 from smsfilter.reports import ids, showing
-from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.schema import case_file, customer
 from smsfilter.store.writer import Transaction
@@ -67,8 +66,8 @@ class _Opening:
 
     async def texts(self, asked: Asked) -> Any:
         """Open what the customer wrote in the reports of a case, for a purpose."""
-        case, branches = asked.id(), self._branches(asked)
-        purpose = self._masked(asked.body(Purpose).purpose)
+        case, branches = asked.id(), self._office.seen_by(asked.known)
+        purpose = self._office.masked(asked.body(Purpose).purpose.strip())
 
         def opened(transaction: Transaction) -> list[dict[str, Any]]:
             row = work.find(transaction.connection, case, branches)
@@ -87,8 +86,8 @@ class _Opening:
     async def number(self, asked: Asked) -> Any:
         """Open a customer's number, for a purpose."""
         wanted: NumberPurpose = asked.body(NumberPurpose)
-        of, branches = str(asked.path["id"]), self._branches(asked)
-        purpose = self._masked(wanted.purpose)
+        of, branches = str(asked.path["id"]), self._office.seen_by(asked.known)
+        purpose = self._office.masked(wanted.purpose.strip())
 
         def opened(transaction: Transaction) -> str | None:
             connection = transaction.connection
@@ -118,9 +117,3 @@ class _Opening:
         query = select(case_file.c.customer).where(case_file.c.id == case)
         if connection.scalar(query) != of:
             raise invalid(f"case {case} is not one of this customer")
-
-    def _branches(self, asked: Asked) -> frozenset[str] | None:
-        return self._office.branches.within(asked.known.branch)
-
-    def _masked(self, words: str) -> str:
-        return masked_in(words.strip(), self._office.policy.country_code)

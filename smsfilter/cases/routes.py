@@ -27,7 +27,6 @@ from smsfilter.flow.rights import Right
 from smsfilter.peopleconfig import StaffId
 from smsfilter.reports.answers import Answers
 from smsfilter.reports.replies import excess, size
-from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.writer import Transaction
@@ -120,7 +119,9 @@ class _Cases:
 
         found, more = await reading(self._office.records, look)
         detail = {"count": len(found)} | {
-            name: self._masked(value) for name, value in asked.query.items() if name not in PAGE
+            name: self._office.masked(value.strip())
+            for name, value in asked.query.items()
+            if name not in PAGE
         }
         await self._office.writer.write(
             lambda into: into.enter("cases listed", asked.by, detail=detail)
@@ -174,7 +175,7 @@ class _Cases:
     def _branches(self, asked: Asked, wanted: str | None) -> frozenset[str] | None:
         """Return the branches whose cases are wanted and seen. Raises Problem."""
         tree = self._office.branches
-        seen = tree.within(asked.known.branch)
+        seen = self._office.seen_by(asked.known)
         if wanted is None:
             return seen
         if wanted not in tree.by_id or (seen is not None and wanted not in seen):
@@ -183,7 +184,7 @@ class _Cases:
 
     async def show(self, asked: Asked) -> Any:
         """One case: its reports, blocks, SMS and decisions, and all that happened, in order."""
-        case, branches = asked.id(), self._branches(asked, None)
+        case, branches = asked.id(), self._office.seen_by(asked.known)
 
         def look(connection: Connection) -> tuple[Row[Any], dict[str, Any]]:
             row = work.find(connection, case, branches)
@@ -214,7 +215,7 @@ class _Cases:
         """Give a case to somebody who can work on it."""
         case, who = asked.id(), self._worker(asked)
         wanted: Assignment = asked.body(Assignment)
-        why = self._masked(wanted.why)
+        why = self._office.masked(wanted.why.strip())
         tree = self._office.branches
         return await self._done(
             asked, lambda into: work.assign(into, case, wanted.owner, who, tree, why=why)
@@ -224,7 +225,7 @@ class _Cases:
         """Say what a case has come to, and why; with `reply` the customer is told at once."""
         case, who = asked.id(), self._worker(asked)
         wanted: Decision = asked.body(Decision)
-        reason = self._masked(wanted.reason)
+        reason = self._office.masked(wanted.reason.strip())
 
         def done(transaction: Transaction) -> Row[Any]:
             row = work.decide(transaction, case, wanted.outcome, reason, who)
@@ -245,7 +246,7 @@ class _Cases:
                 f"text: does not fit one SMS of {most} characters: {over} too many",
                 cure="shorten it, or leave it out: then the words of replies.yaml are sent",
             )
-        how = None if wanted.otherwise is None else self._masked(wanted.otherwise)
+        how = None if wanted.otherwise is None else self._office.masked(wanted.otherwise.strip())
 
         def done(transaction: Transaction) -> Row[Any]:
             if how is not None:
@@ -257,7 +258,7 @@ class _Cases:
     async def reopen(self, asked: Asked) -> Any:
         """Have a case looked at again, by another person than before."""
         case, who = asked.id(), self._worker(asked)
-        reason = self._masked(asked.body(Reason).reason)
+        reason = self._office.masked(asked.body(Reason).reason.strip())
         return await self._done(asked, lambda into: work.reopen(into, case, reason, who))
 
     # ---
@@ -266,12 +267,9 @@ class _Cases:
         return Worker(
             asked.by,
             asked.known.staff,
-            self._branches(asked, None),
+            self._office.seen_by(asked.known),
             leads=asked.may(Right.ASSIGN_CASES),
         )
-
-    def _masked(self, words: str) -> str:
-        return masked_in(words.strip(), self._office.policy.country_code)
 
     async def _done(self, asked: Asked, step: Callable[[Transaction], Row[Any]]) -> Any:
         """Do one step, and say how the case stands then."""

@@ -47,7 +47,7 @@ class Today:
 
     async def today(self, asked: Asked) -> Any:
         """How the day stands in the branches of whoever asks: incidents, what is due, who."""
-        figures = await self._figures(self._office.branches.within(asked.known.branch))
+        figures = await self._figures(self._office.seen_by(asked.known))
         detail = {"branch": asked.known.branch, "count": len(figures["incidents"])}
         await self._office.writer.write(
             lambda transaction: transaction.enter("day looked at", asked.by, detail=detail)

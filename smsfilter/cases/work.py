@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.desk.blocks import SOURCE
@@ -20,7 +20,7 @@ from smsfilter.ledger.actor import Actor
 from smsfilter.reports import cases, ids
 from smsfilter.reports.answers import Answers
 from smsfilter.store.schema import case_file, decision, report, staff
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.writer import Transaction
 
 WORDS_MOST: Final = 500
 Words = Annotated[str, Field(min_length=1, max_length=WORDS_MOST, pattern=r"\S")]
@@ -82,7 +82,7 @@ def take(transaction: Transaction, case: int, who: Worker) -> Row[Any]:
     state = after(row.state, Event.TAKE)
     _refuse_decider(transaction, case, own)
     assigned_at = transaction.now if row.owner is None else row.assigned_at
-    return _changed(
+    return cases.changed(
         transaction,
         row,
         "case taken",
@@ -115,12 +115,11 @@ def assign(
         raise CaseError(f"{owner} is {person.state}: only whoever is active can own a case")
     if by_role(person.roles.split(), Right.WORK_ON_CASES) is None:
         raise CaseError(f"{owner} is {person.roles}, which does not work on cases")
-    seen = branches.within(person.branch)
-    if seen is not None and row.branch not in seen:
+    if not branches.covers(person.branch, row.branch):
         raise CaseError(f"{owner} is of {person.branch} and does not see the cases of {row.branch}")
     if state is not State.DECIDED:
         _refuse_decider(transaction, case, owner)
-    return _changed(
+    return cases.changed(
         transaction,
         row,
         "case assigned",
@@ -151,7 +150,7 @@ def decide(
         "at": transaction.now,
     }
     connection.execute(insert(decision).values(decided))
-    return _changed(
+    return cases.changed(
         transaction,
         row,
         "case decided",
@@ -175,7 +174,7 @@ def reply(
         raise CaseError(f"case {case} has no report that could be answered")
     said = canned(answers, number, row.outcome) if text is None else text
     sms = answers.tell_result(transaction, number, row.customer, case, said)
-    return _changed(
+    return cases.changed(
         transaction,
         row,
         "case reply written",
@@ -189,7 +188,7 @@ def reply(
 def tell_otherwise(transaction: Transaction, case: int, how: str, who: Worker) -> Row[Any]:
     """The customer was told in another way than by SMS. Raises CaseError, NotAllowed."""
     row = _answerable(transaction, case, who)
-    return _changed(
+    return cases.changed(
         transaction,
         row,
         "case replied otherwise",
@@ -219,8 +218,7 @@ def reopen(transaction: Transaction, case: int, reason: str, who: Worker) -> Row
             " has to be looked at"
         ) from None
     detail = {"reason": reason, "round": row.round + 1}
-    _enter(transaction, row, "case reopened", who.by, detail)
-    return find(connection, case, None)
+    return cases.changed(transaction, row, "case reopened", who.by, detail)
 
 
 def canned(answers: Answers, number: int, outcome: str) -> str:
@@ -269,31 +267,3 @@ def _refuse_unknown(connection: Connection, row: Row[Any]) -> None:
             f"whose it is has to be known first: smsfilter report resolve {ids.spell(open_one)}"
             " --company ID"
         )
-
-
-def _changed(
-    transaction: Transaction,
-    row: Row[Any],
-    action: str,
-    by: Actor,
-    detail: dict[str, Any],
-    **values: Any,
-) -> Row[Any]:
-    connection = transaction.connection
-    connection.execute(update(case_file).where(case_file.c.id == row.id).values(values))
-    _enter(transaction, row, action, by, detail)
-    return find(connection, row.id, None)
-
-
-def _enter(
-    transaction: Transaction, row: Row[Any], action: str, by: Actor, detail: dict[str, Any]
-) -> Entered:
-    return transaction.enter(
-        action,
-        by,
-        object=f"case:{row.id}",
-        case_id=row.id,
-        customer_id=row.customer,
-        detail=detail,
-        touches=[(case_file, row.id)],
-    )

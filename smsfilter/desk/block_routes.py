@@ -89,13 +89,8 @@ class _Blocks:
         self._projection = projection
         self._country_code = office.policy.country_code
 
-    def _seen(self, asked: Asked) -> frozenset[str] | None:
-        """The branches whose customers' blocks are shown; None: all."""
-        return self._office.branches.within(asked.known.branch)
-
     def _sees(self, connection: Connection, customer: str, asked: Asked) -> bool:
-        seen = self._seen(asked)
-        return seen is None or blocking.branch_of(connection, customer) in seen
+        return self._office.sees(asked.known, blocking.branch_of(connection, customer))
 
     # --- looking
 
@@ -113,7 +108,7 @@ class _Blocks:
                 limit=limit,
                 state=state,
                 target=target,
-                branches=self._seen(asked),
+                branches=self._office.seen_by(asked.known),
             )
             return blocking.told(connection, self._office.vault, rows)
 
@@ -139,7 +134,7 @@ class _Blocks:
                 limit=limit,
                 state=wanted.state,
                 customer=customer,
-                branches=self._seen(asked),
+                branches=self._office.seen_by(asked.known),
             )
             return customer, blocking.told(connection, vault, rows)
 

@@ -63,8 +63,7 @@ class Recycles:
         rows = self._read(wanted.rows)
         office = self._office
         branch = common(office.branches, {office.branches.of(each) for each, _ in rows})
-        within = office.branches.within(asked.known.branch)
-        if within is not None and branch not in within:
+        if not office.sees(asked.known, branch):
             raise invalid("there are numbers of other branches among them: headquarters asks then")
         return await asked.write(
             lambda into: releases.ask(
@@ -144,9 +143,8 @@ class Ends:
         def work(into: Transaction) -> dict[str, Any]:
             allowed(into.connection, asked.known.staff, self.kind.ask)
             row = blocking.find(into.connection, block_id)
-            within = office.branches.within(asked.known.branch)
-            branch = None if row is None else blocking.branch_of(into.connection, row.customer)
-            if row is None or (within is not None and branch not in within):
+            branch = "" if row is None else blocking.branch_of(into.connection, row.customer)
+            if row is None or not office.sees(asked.known, branch):
                 raise not_found(f"block {block_id} in your branch")
             if row.ended_at is not None:
                 return {"id": block_id, "changed": False, "ended_at": row.ended_at}

@@ -48,7 +48,8 @@ def enough(connection: Connection) -> None:
 
 def headquarters(connection: Connection) -> list[str]:
     """Return the people of headquarters who are active."""
-    rows = connection.execute(select(staff.c.id, staff.c.roles).where(staff.c.state == _ACTIVE))
+    query = select(staff.c.id, staff.c.roles).where(staff.c.state == _ACTIVE)
+    rows = connection.execute(query.order_by(staff.c.id))
     return [each.id for each in rows if Role.HEADQUARTERS in each.roles.split()]
 
 

@@ -9,11 +9,13 @@ from sqlalchemy import select
 
 from smsfilter import log
 from smsfilter.config import Config, Loaded
+from smsfilter.desk.entrance import Asker
 from smsfilter.desk.keys import FILES, Keys
 from smsfilter.desk.vault import Vault
 from smsfilter.deskconfig import RecordsConfig
 from smsfilter.flow.branches import Branches
 from smsfilter.peopleconfig import tree
+from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Policy
 from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import Records, RecordsError, newest_revision
@@ -102,6 +104,18 @@ class Office:
     keys: Keys
     clock: Callable[[], int]
     branches: Branches = field(default_factory=Branches)
+
+    def seen_by(self, asker: Asker) -> frozenset[str] | None:
+        """Return the branches whose customers somebody sees; None = all."""
+        return self.branches.within(asker.branch)
+
+    def sees(self, asker: Asker, branch: str) -> bool:
+        """Whether somebody sees the customers and the staff of a branch."""
+        return self.branches.covers(asker.branch, branch)
+
+    def masked(self, words: str) -> str:
+        """Return what somebody wrote as the ledger may have it: a number in it is masked."""
+        return masked_in(words, self.policy.country_code)
 
     @classmethod
     def of(cls, loaded: Loaded, clock: Callable[[], int] = now_us) -> "Office":

@@ -130,8 +130,7 @@ class ProofRoom:
         else:
             pair = {"company": wanted.company, "source": wanted.source}
             subject = proving.by_pair(connection, office, wanted.customer, **pair)
-        seen = office.branches.within(asked.known.branch)
-        if seen is not None and branch_of(connection, subject.customer) not in seen:
+        if not office.sees(asked.known, branch_of(connection, subject.customer)):
             raise not_found("such a block in your branch")
         given = proving.prove(connection, office, self._evidence, subject)
         report = proving.reported_at(connection, subject)

@@ -19,7 +19,6 @@ from smsfilter.desk.office import Office
 from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.desk.releases import Kind, Released
 from smsfilter.flow.rights import Right
-from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
@@ -184,7 +183,7 @@ class ReleaseRoom:
     async def refuse(self, asked: Asked) -> Any:
         """Let it not be done."""
         wanted, office = asked.id(), self._office
-        reason = masked_in(asked.body(_Refuse).reason, office.policy.country_code)
+        reason = office.masked(asked.body(_Refuse).reason)
         return await asked.write(
             lambda into: releases.refuse(
                 into,

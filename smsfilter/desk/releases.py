@@ -167,7 +167,7 @@ def grant(
     asker = hand(transaction.connection, row.asked_by)
     if asker is None or not asker.may(kind.ask):
         raise refused(f"{row.asked_by} may not ask for it any more: somebody else has to ask anew")
-    if not _covers(branches, asker.branch, row.branch):
+    if not branches.covers(asker.branch, row.branch):
         raise refused(f"{row.asked_by} is of another branch by now: somebody there has to ask anew")
     enough(transaction.connection)
     released = of(vault, row, str(person), by)
@@ -315,7 +315,7 @@ def _other(
         raise Problem(HTTPStatus.FORBIDDEN, "you asked for it: another person releases it")
     if row.subject == _STAFF + found.id:
         raise Problem(HTTPStatus.FORBIDDEN, "it is about yourself: another person releases it")
-    if not _covers(branches, found.branch, row.branch):
+    if not branches.covers(found.branch, row.branch):
         raise not_found(f"release {row.id} in your branch")
     return kind, by_role(found.roles, kind.grant) or "none"
 
@@ -323,13 +323,8 @@ def _other(
 def _may_grant(row: Row[Any], person: Hand, kinds: Kinds, branches: Branches) -> bool:
     kind = kinds.get(row.kind)
     return (
-        kind is not None and person.may(kind.grant) and _covers(branches, person.branch, row.branch)
+        kind is not None and person.may(kind.grant) and branches.covers(person.branch, row.branch)
     )
-
-
-def _covers(branches: Branches, above: str, branch: str) -> bool:
-    within = branches.within(above)
-    return within is None or branch in within
 
 
 def _waiting(transaction: Transaction, release_id: int) -> Row[Any]:

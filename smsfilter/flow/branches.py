@@ -39,8 +39,11 @@ class Branches:
                 other = self._by_prefix.setdefault(prefix, each.id)
                 if other != each.id:
                     raise ValueError(f"{each.id}: the prefix {prefix} is that of {other} too")
-        for each in branches:
-            tuple(self.upwards(each.id))
+        below: dict[str, set[str]] = {}
+        for name in self.by_id:
+            for above in self.upwards(name):
+                below.setdefault(above, set()).add(name)
+        self._below = {name: frozenset(each) for name, each in below.items()}
         self._longest = max(map(len, self._by_prefix), default=0)
 
     def of(self, digits: str) -> str:
@@ -69,4 +72,9 @@ class Branches:
         """Return a branch with all below it; None = every branch, as headquarters has them."""
         if branch == HEADQUARTERS:
             return None
-        return frozenset(each for each in self.by_id if branch in self.upwards(each)) | {branch}
+        return self._below.get(branch) or frozenset((branch,))
+
+    def covers(self, above: str, branch: str) -> bool:
+        """Whether who is of one branch sees the customers of another."""
+        within = self.within(above)
+        return within is None or branch in within

@@ -101,7 +101,7 @@ def choose(
     have decided it before.
     """
     known = [person for person in people if person.works and person.id not in without]
-    seen = [person for person in known if _sees(person, branch, branches)]
+    seen = [person for person in known if branches.covers(person.branch, branch)]
     there = [person for person in seen if not duty.is_absent(person.id)]
 
     def least(some: Iterable[Person]) -> str | None:
@@ -123,11 +123,6 @@ def choose(
         return chosen, "nobody on duty: headquarters"
     chosen = least(there) or least(seen)
     return None if chosen is None else (chosen, "nobody else there is")
-
-
-def _sees(person: Person, branch: str, branches: Branches) -> bool:
-    seen = branches.within(person.branch)
-    return seen is None or branch in seen
 
 
 def uncovered(

@@ -5,7 +5,7 @@ its blocks: where a source was blocked and its company is known by now, a report
 still belongs to the case of the source.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
@@ -15,6 +15,7 @@ from smsfilter.desk.company import survivor
 from smsfilter.desk.silence import silence
 from smsfilter.flow.branches import HEADQUARTERS
 from smsfilter.flow.case import Event, State, after
+from smsfilter.ledger.actor import Actor
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.schema import customer as customer_table
@@ -129,6 +130,30 @@ def reopen(transaction: Transaction, row: Row[Any], state: State) -> None:
             closed_at=None,
         )
     )
+
+
+def changed(
+    transaction: Transaction,
+    row: Row[Any],
+    action: str,
+    by: Actor,
+    detail: Mapping[str, Any],
+    **values: Any,
+) -> Row[Any]:
+    """Enter what was done to a case, give it these values, and return it as it is then."""
+    connection, this = transaction.connection, case_file.c.id == row.id
+    if values:
+        connection.execute(update(case_file).where(this).values(values))
+    transaction.enter(
+        action,
+        by,
+        object=f"case:{row.id}",
+        case_id=row.id,
+        customer_id=row.customer,
+        detail=detail,
+        touches=[(case_file, row.id)],
+    )
+    return connection.execute(select(case_file).where(this)).one()
 
 
 def first_report(transaction: Transaction, case: int) -> int | None:

@@ -7,11 +7,12 @@ way: the case stays with its owner, marked. Only the SMS that a case names as it
 
 from typing import Any, Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 from sqlalchemy.exc import IntegrityError
 
 from smsfilter.flow.case import Event, State, after
 from smsfilter.ledger.actor import Actor, system
+from smsfilter.reports import cases
 from smsfilter.store.schema import case_file, sms_out
 from smsfilter.store.writer import Transaction
 
@@ -123,16 +124,5 @@ def _note(
     detail: dict[str, Any],
     **values: Any,
 ) -> Row[Any]:
-    connection = transaction.connection
-    this = case_file.c.id == row.id
-    connection.execute(update(case_file).where(this).values(values))
-    transaction.enter(
-        action,
-        by,
-        object=f"case:{row.id}",
-        case_id=row.id,
-        customer_id=row.customer,
-        detail={"answer": row.reply_sms, "round": row.round, **detail},
-        touches=[(case_file, row.id)],
-    )
-    return connection.execute(select(case_file).where(this)).one()
+    said = {"answer": row.reply_sms, "round": row.round, **detail}
+    return cases.changed(transaction, row, action, by, said, **values)

@@ -24,7 +24,6 @@ from smsfilter.reports.deciding import NotOpen, Resolved, resolve
 from smsfilter.reports.entered import Entry
 from smsfilter.reports.filing import Filing, Heard
 from smsfilter.reports.intake import Intake
-from smsfilter.rules.numbers import masked_in
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
@@ -109,7 +108,7 @@ class _Reports:
             limit=limit,
             state=state,
             since=None if since is None else int(since),
-            branches=self._branches(asked),
+            branches=self._office.seen_by(asked.known),
         )
         found = await reading(self._office.records, look)
         detail = {"state": state, "count": len(found)}
@@ -122,7 +121,7 @@ class _Reports:
 
     async def show(self, asked: Asked) -> Any:
         """Show a report, its blocks, SMS and timeline."""
-        wanted, branches = asked.id(), self._branches(asked)
+        wanted, branches = asked.id(), self._office.seen_by(asked.known)
 
         def look(connection: Connection) -> tuple[Row[Any], dict[str, Any]] | None:
             row = showing.find(connection, wanted, branches)
@@ -143,8 +142,8 @@ class _Reports:
 
     async def texts(self, asked: Asked) -> Any:
         """Open what the customer wrote, and the note of whoever entered it, for a purpose."""
-        wanted, branches = asked.id(), self._branches(asked)
-        purpose = masked_in(asked.body(Purpose).purpose.strip(), self._country_code)
+        wanted, branches = asked.id(), self._office.seen_by(asked.known)
+        purpose = self._office.masked(asked.body(Purpose).purpose.strip())
 
         def opened(transaction: Transaction) -> dict[str, str] | None:
             row = showing.find(transaction.connection, wanted, branches)
@@ -156,9 +155,6 @@ class _Reports:
         if said is None:
             raise not_found(f"report {wanted}")
         return {"id": wanted, **said}
-
-    def _branches(self, asked: Asked) -> frozenset[str] | None:
-        return self._office.branches.within(asked.known.branch)
 
     # --- changing
 
@@ -207,7 +203,7 @@ class _Reports:
     async def resolve(self, asked: Asked) -> Any:
         """Decide whom a report is about."""
         wanted, company = asked.id(), asked.body(_Resolve).company
-        branches = self._branches(asked)
+        branches = self._office.seen_by(asked.known)
 
         def work(transaction: Transaction) -> Resolved | None:
             if showing.find(transaction.connection, wanted, branches) is None:

@@ -126,12 +126,6 @@ def people(connection: Connection) -> list[Person]:
     return [_person(row) for row in connection.execute(select(staff).order_by(staff.c.id))]
 
 
-def headquarters(connection: Connection) -> list[str]:
-    """Return the people of headquarters who can log in: what needs two people needs two of them."""
-    role = Role.HEADQUARTERS
-    return [each.id for each in people(connection) if each.is_active and role in each.roles]
-
-
 def phone(connection: Connection, vault: Vault, id: str) -> str | None:
     """Open the number that a person is warned at, for a job of the desk. Raises SealError."""
     query = select(staff.c.phone_enc).where(staff.c.id == id)

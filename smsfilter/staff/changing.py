@@ -23,7 +23,7 @@ from smsfilter.desk.problems import Problem, not_found, refused
 from smsfilter.desk.releases import Kind, Released
 from smsfilter.flow.branches import Branches
 from smsfilter.flow.rights import Right, Role
-from smsfilter.rules.numbers import mask, masked_in
+from smsfilter.rules.numbers import mask
 from smsfilter.rules.policy import Model
 from smsfilter.staff import accounts
 from smsfilter.staff.accounts import AccountError, NewStaff, Person
@@ -97,7 +97,7 @@ class Changing:
     async def suspend(self, asked: Asked) -> Any:
         """Let a person in no more, at once; for one of headquarters it is asked for."""
         wanted: _Suspend = asked.body(_Suspend)
-        reason = masked_in(wanted.reason, self._office.policy.country_code)
+        reason = self._office.masked(wanted.reason)
         body = {"reason": reason} if reason else {}
         do = partial(accounts.suspend, reason=reason)
         return await asked.write(lambda into: self._shut(into, asked, SUSPEND, body, do))
@@ -161,8 +161,7 @@ class Changing:
 
     def _person(self, connection: Connection, asked: Asked) -> Person:
         person = accounts.find(connection, asked.path["id"])
-        within = self._office.branches.within(asked.known.branch)
-        if person is None or (within is not None and person.branch not in within):
+        if person is None or not self._office.sees(asked.known, person.branch):
             raise not_found(f"{asked.path['id']} among the staff of your branch")
         return person
 

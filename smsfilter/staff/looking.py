@@ -27,7 +27,7 @@ class Looking:
     async def list(self, asked: Asked) -> Any:
         """List the staff of the own branch and of those below it, by their ids."""
         after, limit = asked.page()
-        within = self._office.branches.within(asked.known.branch)
+        within = self._office.seen_by(asked.known)
         found = await reading(
             self._office.records,
             partial(accounts.listed, within=within, after=after, limit=limit),
@@ -38,11 +38,10 @@ class Looking:
     async def show(self, asked: Asked) -> Any:
         """Show one person, with their number masked."""
         wanted, vault = asked.path["id"], self._office.vault
-        within = self._office.branches.within(asked.known.branch)
 
         def look(connection: Connection) -> dict[str, Any] | None:
             person = accounts.find(connection, wanted)
-            if person is None or (within is not None and person.branch not in within):
+            if person is None or not self._office.sees(asked.known, person.branch):
                 return None
             return person.shown() | {"phone": accounts.masked_phone(connection, vault, wanted)}
 

@@ -81,9 +81,6 @@ class _Rota:
         self._office = office
         self._zone = ZoneInfo(office.policy.timezone)
 
-    def _within(self, asked: Asked) -> frozenset[str] | None:
-        return self._office.branches.within(asked.known.branch)
-
     async def listed(self, asked: Asked) -> Any:
         """List shifts and absences, the newest entered first."""
         before, limit = asked.before()
@@ -93,7 +90,7 @@ class _Rota:
             start=_moment(asked, "from", now),
             end=_moment(asked, "to", now + DAYS_MOST * DAY_US),
             staff=asked.query.get("staff"),
-            within=self._within(asked),
+            within=self._office.seen_by(asked.known),
             before=before,
             limit=limit,
         )
@@ -111,7 +108,7 @@ class _Rota:
             branches=self._office.branches,
             start=now,
             end=now + int(days) * DAY_US,
-            within=self._within(asked),
+            within=self._office.seen_by(asked.known),
         )
         found = await reading(self._office.records, look)
         return {"days": int(days), "uncovered": found}
@@ -149,7 +146,7 @@ class _Rota:
         """Take a shift or an absence out: all of it, or what is left of it."""
         wanted = asked.id()
         own = asked.known.staff
-        within = self._within(asked) if asked.may(Right.SET_ROTA) else frozenset()
+        within = self._office.seen_by(asked.known) if asked.may(Right.SET_ROTA) else frozenset()
         try:
             row = await asked.write(
                 lambda transaction: rota.end(transaction, wanted, asked.by, within, own)
@@ -169,7 +166,7 @@ class _Rota:
     async def _planned(self, asked: Asked, spans: Sequence[Span]) -> Any:
         if any(span.to_at <= self._office.clock() for span in spans):
             raise invalid("it is over already: a rota is of what comes")
-        within = self._within(asked)
+        within = self._office.seen_by(asked.known)
         try:
             ids = await asked.write(
                 lambda transaction: rota.plan(transaction, spans, asked.by, within)

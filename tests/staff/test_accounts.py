@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from smsfilter.desk import hands
 from smsfilter.flow.branches import Branch, Branches
 from smsfilter.flow.rights import Role
 from smsfilter.ledger.actor import Actor, local
@@ -151,7 +152,7 @@ def test_the_first_person_is_made_once(desk):
 
     assert first(desk) is None
     assert enrol(desk, "li.wei", code.first, code.second)
-    assert desk.look(accounts.headquarters) == ["li.wei"]
+    assert desk.look(hands.headquarters) == ["li.wei"]
     assert [each.action for each in desk.acts()] == ["first person", "enrolled"]
 
 
@@ -178,7 +179,7 @@ def test_the_second_person_needs_both_halves(desk):
     assert not enrol(desk, "wang.fang", other, other)
 
     assert enrol(desk, "wang.fang", half, other)
-    assert desk.look(accounts.headquarters) == ["li.wei", "wang.fang"]
+    assert desk.look(hands.headquarters) == ["li.wei", "wang.fang"]
 
 
 def test_the_other_half_is_given_out_once(desk):
