@@ -20,7 +20,7 @@ from smsfilter.ledger.actor import system
 from smsfilter.staff.roster import Roster, Rosters
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import case_file
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 PORTION: Final = 50
 """Cases of one transaction: reports wait for it."""

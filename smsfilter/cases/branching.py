@@ -18,7 +18,7 @@ from smsfilter.flow.branches import Branches
 from smsfilter.ledger.actor import system
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import case_file, customer, kept
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 PORTION: Final = 500
 KEPT: Final = "branches"

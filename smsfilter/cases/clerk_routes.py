@@ -34,7 +34,7 @@ from smsfilter.reports.filing import Filing
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 PORTION: Final = 50
 """Cases of one call: what comes by SMS meanwhile waits for no more than so many."""

@@ -23,7 +23,7 @@ from smsfilter.peopleconfig import Deadlines
 from smsfilter.staff.roster import Roster, Rosters
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import case_file, warning
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 PORTION: Final = 50
 DAILY_HOUR: Final = 8

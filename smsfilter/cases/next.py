@@ -22,7 +22,7 @@ from smsfilter.reports.filing import Filing
 from smsfilter.reports.replies import size
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import case_file, decision
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)

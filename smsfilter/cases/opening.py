@@ -22,7 +22,7 @@ from smsfilter.flow.rights import Right
 from smsfilter.reports import ids, showing
 from smsfilter.rules.policy import Model
 from smsfilter.store.schema import case_file, customer
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 
 class Purpose(Model):

@@ -29,7 +29,7 @@ from smsfilter.reports.answers import Answers
 from smsfilter.reports.replies import excess, size
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 _LIST: Final = {
     **PAGE,

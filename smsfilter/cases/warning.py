@@ -16,7 +16,7 @@ from smsfilter.flow.clock import Warned
 from smsfilter.ledger.actor import system
 from smsfilter.reports.replies import Replies
 from smsfilter.store.schema import hook_out, sms_out, staff, warning
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 BY: Final = system("clock")
 

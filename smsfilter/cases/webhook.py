@@ -21,7 +21,7 @@ from smsfilter.peopleconfig import WebhookConfig
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.schema import hook_out
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 TIMEOUT_S: Final = 10.0
 LOOK_EVERY_S: Final = 1.0

@@ -20,7 +20,7 @@ from smsfilter.ledger.actor import Actor
 from smsfilter.reports import cases, ids
 from smsfilter.reports.answers import Answers
 from smsfilter.store.schema import case_file, decision, report, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 WORDS_MOST: Final = 500
 Words = Annotated[str, Field(min_length=1, max_length=WORDS_MOST, pattern=r"\S")]

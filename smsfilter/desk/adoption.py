@@ -12,7 +12,8 @@ from smsfilter.desk.pairs import Pair
 from smsfilter.desk.projection import Projection
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import Actor
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 REASON: Final = "adopted"
 _TOGETHER: Final = 100

@@ -29,7 +29,7 @@ from smsfilter.desk.problems import Problem, invalid, not_found
 from smsfilter.flow.rights import ROLES, Right, by_role
 from smsfilter.ledger.actor import Actor
 from smsfilter.store.records import RecordsAway, RecordsError
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 T = TypeVar("T")
 

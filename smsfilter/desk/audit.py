@@ -28,7 +28,7 @@ from smsfilter.ledger.export import Header, export
 from smsfilter.rules.policy import Model
 from smsfilter.store import ledger as stored
 from smsfilter.store.schema import checkpoint, ledger
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 _AT_ONCE: Final = 500
 """Lines of an export that are made and sent together."""

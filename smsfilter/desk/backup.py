@@ -29,7 +29,7 @@ from smsfilter.store import ledger
 from smsfilter.store.copying import close, copy, examine
 from smsfilter.store.records import Records, RecordsError, newest_revision
 from smsfilter.store.schema import checkpoint, ledger_head
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 PATH: Final = "/backup"
 ACTION: Final = "backup"

@@ -27,7 +27,7 @@ from smsfilter.flow.rights import Right
 from smsfilter.rules.policy import Model
 from smsfilter.store.connect import Unreachable
 from smsfilter.store.reading import reading
-from smsfilter.store.writer import Entered
+from smsfilter.store.transaction import Entered
 
 Reason = Annotated[str, Field(pattern=r"^[a-z][a-z -]{0,39}$")]
 """A few words without digits: it stands in the ledger, where no number may."""

@@ -34,7 +34,7 @@ from smsfilter.rules.numbers import subscriber
 from smsfilter.store import customers
 from smsfilter.store.schema import block, case_file, company, report, sms_out
 from smsfilter.store.schema import customer as customer_table
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 EVERYBODY: Final = "*"
 """The target that stands for all senders."""

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Table, bindparam, exists, insert, literal, se
 from smsfilter.desk.vault import Vault
 from smsfilter.rules.numbers import subscriber
 from smsfilter.store.schema import block
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 SOURCE: Final = "source:"
 SUBSCRIBER: Final = "source:#"

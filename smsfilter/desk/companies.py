@@ -17,7 +17,7 @@ from smsfilter.ledger.actor import Actor
 from smsfilter.rules.registry import Company, RegistryFile, Reseller
 from smsfilter.store.registry import canonical, uncollected
 from smsfilter.store.schema import block, company, company_source, reseller_grant
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 LISTED_MOST: Final = 500
 """Changes that the ledger's row names; of a larger import it has the digest and the counts."""

@@ -17,7 +17,7 @@ from smsfilter.desk.holdings import Item, chunks, company_of, in_force, items, s
 from smsfilter.ledger.actor import Actor
 from smsfilter.rules.registry import Company, RegistryFile, Reseller
 from smsfilter.store.schema import block, company, company_source, reseller_grant
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 PAST_MOST: Final = 1_000
 """Ended rows of a company that are shown: the newest."""

@@ -23,7 +23,7 @@ from smsfilter.rules.policy import Model
 from smsfilter.rules.registry import Company, CompanyId, RegistryFile
 from smsfilter.store.reading import reading
 from smsfilter.store.registry import uncollected
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 T = TypeVar("T")
 

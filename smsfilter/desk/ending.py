@@ -23,7 +23,7 @@ from smsfilter.flow.branches import HEADQUARTERS, Branches
 from smsfilter.flow.rights import Right
 from smsfilter.rules.numbers import customer_key, mask
 from smsfilter.rules.policy import Model
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 KIND: Final = "block.recycle"
 RECYCLED_MOST: Final = 20_000

@@ -22,7 +22,8 @@ from smsfilter.store import ledger
 from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import Records, newest_revision
 from smsfilter.store.schema import key_meta
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 INIT: Final = "init"
 """The action of a chain's first row."""

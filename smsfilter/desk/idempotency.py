@@ -19,7 +19,7 @@ from smsfilter.ledger.actor import Actor
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.schema import answered
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"

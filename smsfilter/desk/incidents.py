@@ -26,7 +26,7 @@ from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.schema import block, incident, report
 from smsfilter.store.seal import SealError
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 LOOK_EVERY_S: Final = 2.0
 AT_ONCE: Final = 20

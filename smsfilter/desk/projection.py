@@ -39,7 +39,8 @@ from smsfilter.store.reading import reading
 from smsfilter.store.records import Records, RecordsAway
 from smsfilter.store.schema import block, customer, index_state
 from smsfilter.store.schema import ledger as ledger_table
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -22,7 +22,7 @@ from smsfilter.desk.owners import WINDOW, Owners
 from smsfilter.ledger.actor import system
 from smsfilter.rules.policy import Policy
 from smsfilter.store.schema import block, company
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 BY: Final = system("promotion")
 AT_ONCE: Final = 500

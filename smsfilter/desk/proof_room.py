@@ -30,7 +30,7 @@ from smsfilter.deskmetrics import ProofMetrics
 from smsfilter.flow.rights import Right
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 LISTED_MOST: Final = 1_000
 """Messages of each kind that an answer lists, the newest; all are counted."""

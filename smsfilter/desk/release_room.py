@@ -24,7 +24,7 @@ from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.schema import release
 from smsfilter.store.seal import SealError
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 T = TypeVar("T")
 SWEEP_S: Final = 60.0

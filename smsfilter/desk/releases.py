@@ -21,7 +21,7 @@ from smsfilter.flow.branches import Branches
 from smsfilter.flow.rights import Right, by_role
 from smsfilter.ledger.actor import Actor, system
 from smsfilter.store.schema import release, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 WAITING, RELEASED, DONE = "waiting", "released", "done"
 REFUSED, TAKEN_BACK, EXPIRED = "refused", "taken_back", "expired"

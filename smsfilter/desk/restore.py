@@ -33,7 +33,8 @@ from smsfilter.store.copying import close, examine
 from smsfilter.store.durable import sync_folder
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import index_state
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 _PART: Final = ".restoring"
 _BESIDE: Final = ("", "-wal", "-shm", "-journal")

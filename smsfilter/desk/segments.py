@@ -16,7 +16,7 @@ from smsfilter.decisions.manifest import CLOCKS_APART_US, Manifest
 from smsfilter.ledger.actor import system
 from smsfilter.store.decisions import Refusals
 from smsfilter.store.schema import refusal, segment
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 BY: Final = system("segments")
 _NAME_MOST: Final = 500

@@ -36,7 +36,7 @@ from smsfilter.store.embedded import EmbeddedError, EmbeddedServer
 from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import RecordsAway, RecordsError
 from smsfilter.store.seal import SealError
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from smsfilter.tls import FileError
 
 TICK_S: Final = 1.0

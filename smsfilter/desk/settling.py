@@ -22,7 +22,7 @@ from smsfilter.store.address import RedisAddress
 from smsfilter.store.claim import Claim, Found, judge
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import index_state
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 _BY: Final = system("restore")
 

@@ -3,7 +3,7 @@
 from sqlalchemy import update
 
 from smsfilter.store.schema import case_file, sms_out
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 
 def silence(transaction: Transaction, case: int) -> None:

@@ -16,7 +16,7 @@ from smsfilter.rules.numbers import mask
 from smsfilter.store import customers
 from smsfilter.store.schema import customer
 from smsfilter.store.seal import Seal, place
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 ERASED: Final = "erased"
 """Shown in place of a number that is no longer kept."""

@@ -10,7 +10,7 @@ from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
 from smsfilter.reports.replies import Outcome, Replies
 from smsfilter.store.schema import report, sms_out
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 DAY_US: Final = 24 * 3600 * 1_000_000
 PER_DAY: Final = {

@@ -20,7 +20,7 @@ from smsfilter.reports.parse import parse
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.schema import report
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 CHANNEL: Final = "import"
 ROWS_MOST: Final = 500

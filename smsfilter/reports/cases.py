@@ -19,7 +19,7 @@ from smsfilter.ledger.actor import Actor
 from smsfilter.reports.answers import DAY_US
 from smsfilter.store.schema import block, case_file, report
 from smsfilter.store.schema import customer as customer_table
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 ANSWER_WITHIN_US: Final = 2 * DAY_US
 ORDERS: Final = ("withdrawal", "appeal")

@@ -14,7 +14,7 @@ from smsfilter.reports import cases
 from smsfilter.reports.filing import Filing
 from smsfilter.reports.replies import Outcome
 from smsfilter.store.schema import block, case_file, report
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 UNDECIDED: Final = ("to_decide", "unmatched", "referred")
 """States in which a person may name the company."""

@@ -22,7 +22,7 @@ from smsfilter.reports.heard import Decided, Filed, Heard
 from smsfilter.reports.replies import Outcome, Replies
 from smsfilter.reports.report_rows import ReportRows
 from smsfilter.store.schema import case_file, report
-from smsfilter.store.writer import Entered, Transaction
+from smsfilter.store.transaction import Entered, Transaction
 
 __all__ = ["DAY_US", "Decided", "Filed", "Filing", "Heard", "confirm", "unconfirmed"]
 

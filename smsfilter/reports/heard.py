@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from smsfilter.ledger.actor import Actor
 from smsfilter.reports.replies import Outcome
-from smsfilter.store.writer import Entered
+from smsfilter.store.transaction import Entered
 
 
 @dataclass(frozen=True, slots=True)

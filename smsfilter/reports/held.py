@@ -19,7 +19,7 @@ from smsfilter.reports.sms import Delivered
 from smsfilter.reports.text import read_text
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.schema import mo_part, report
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 SWEEP_MOST: Final = 200
 """Messages taken up in one sweep."""

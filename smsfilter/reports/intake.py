@@ -28,7 +28,7 @@ from smsfilter.rules.numbers import readings
 from smsfilter.smpp.const import ESME_ROK, ESME_RX_T_APPN
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 CONFIRM_AFTER_US: Final = 5_000_000
 """A report that is not confirmed by then was left by a desk that ended, or the index was away."""

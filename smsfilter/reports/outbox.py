@@ -25,7 +25,7 @@ from smsfilter.reports.sms import Answer, NoAnswer, NotBound, Outgoing
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
 from smsfilter.store.schema import customer, sms_out, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 PAUSES_S: Final = (2, 5, 15, 60, 300, 900, 3600)
 """Between one try and the next; the last of them from then on."""

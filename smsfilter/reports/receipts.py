@@ -17,7 +17,7 @@ from smsfilter.reports import results
 from smsfilter.reports.sms import Delivered
 from smsfilter.smpp.const import TAG_RECEIPTED_MESSAGE_ID
 from smsfilter.store.schema import receipt, sms_out
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 KNOWN_FOR_US: Final = 7 * 24 * 3600 * 1_000_000
 """How old an SMS may be that a receipt is for."""

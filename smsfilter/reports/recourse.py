@@ -19,7 +19,7 @@ from smsfilter.reports.filing import Filing
 from smsfilter.reports.heard import Decided, Filed, Heard
 from smsfilter.reports.replies import Outcome
 from smsfilter.store.schema import block, case_file, report
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 
 def withdraw(filing: Filing, transaction: Transaction, heard: Heard, number: int | None) -> Filed:

@@ -12,7 +12,7 @@ from smsfilter.reports.answers import DAY_US
 from smsfilter.reports.heard import Decided, Heard
 from smsfilter.reports.parse import Report, TextOnly, parse
 from smsfilter.store.schema import mo_part, report
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 COUNTED_PER_DAY: Final = 20
 """Reports of one customer in 24 h that count against companies; all others are kept as well."""

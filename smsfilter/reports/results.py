@@ -14,7 +14,7 @@ from smsfilter.flow.case import Event, State, after
 from smsfilter.ledger.actor import Actor, system
 from smsfilter.reports import cases
 from smsfilter.store.schema import case_file, sms_out
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 RECEIPT_WITHIN_US: Final = 72 * 3600 * 1_000_000
 """A case whose answer has no receipt by then is closed: many networks send none."""

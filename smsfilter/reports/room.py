@@ -32,7 +32,7 @@ from smsfilter.reports.triage import Triage
 from smsfilter.reports.unmatched import Unmatched
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway, RecordsError
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 SWEEP_S: Final = 5.0
 UNMATCHED_S: Final = 60.0

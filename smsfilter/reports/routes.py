@@ -27,7 +27,7 @@ from smsfilter.reports.intake import Intake
 from smsfilter.rules.policy import Model
 from smsfilter.store.reading import reading
 from smsfilter.store.records import RecordsAway
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 PURPOSE_MOST: Final = 200
 

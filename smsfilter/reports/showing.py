@@ -12,7 +12,7 @@ from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import Actor
 from smsfilter.reports import entered, ids
 from smsfilter.store.schema import block, case_file, receipt, report, sms_out
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 STATES: Final = (
     *("blocked", "to_decide", "referred", "unmatched", "needs_info", "joined", "never_block"),

@@ -21,7 +21,7 @@ from smsfilter.reports.intake import Intake
 from smsfilter.reports.triage import Triage
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import report
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 FIRST_US: Final = 60_000_000
 BEFORE_US: Final = 3600 * 1_000_000

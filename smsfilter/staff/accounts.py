@@ -22,7 +22,7 @@ from smsfilter.rules.numbers import mask, masked_in
 from smsfilter.staff import codes
 from smsfilter.staff.codes import VALID_US, Code, FirstHalf
 from smsfilter.store.schema import session, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 INVITED, ACTIVE, SUSPENDED, LEFT = "invited", "active", "suspended", "left"
 NAME_MOST: Final = 60

@@ -28,7 +28,7 @@ from smsfilter.rules.policy import Model
 from smsfilter.staff import accounts
 from smsfilter.staff.accounts import AccountError, NewStaff, Person
 from smsfilter.staff.codes import Code
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 ADD: Final = "staff.add"
 ROLE: Final = "staff.role"

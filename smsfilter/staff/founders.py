@@ -22,7 +22,7 @@ from smsfilter.staff import accounts, codes
 from smsfilter.staff.accounts import AccountError, NewStaff, Person
 from smsfilter.staff.codes import Code, FirstHalf
 from smsfilter.store.schema import staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 FIRST: Final = "first person"
 BOOTSTRAP: Final = "bootstrap"

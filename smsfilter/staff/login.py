@@ -21,7 +21,7 @@ from smsfilter.staff.slowing import Key, Slowing, keys
 from smsfilter.staff.tally import Tally
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 _NOT_SO: Final = "no such account, or not its password"
 _NO_CODE: Final = (

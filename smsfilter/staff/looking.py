@@ -15,7 +15,7 @@ from smsfilter.flow.rights import Right
 from smsfilter.staff import accounts, founders
 from smsfilter.staff.accounts import AccountError, NewStaff
 from smsfilter.store.reading import reading
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 
 class Looking:

@@ -11,7 +11,7 @@ from smsfilter.ledger.actor import Actor
 from smsfilter.staff import accounts
 from smsfilter.staff.roster import load
 from smsfilter.store.schema import duty
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 SPANS_MOST: Final = 5_000
 """Of one request: a branch for a year."""

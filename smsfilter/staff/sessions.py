@@ -22,7 +22,7 @@ from smsfilter.desk.problems import Problem
 from smsfilter.staff import accounts
 from smsfilter.store.reading import reading
 from smsfilter.store.schema import session, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 
 SECOND: Final = 1_000_000
 LASTS_US: Final = 8 * 3600 * SECOND

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from smsfilter.ledger.actor import Actor, system
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 EVERY_S: Final = 60.0
 _EXAMPLES: Final = 5

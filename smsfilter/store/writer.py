@@ -10,17 +10,16 @@ import asyncio
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import (
     Connection,
-    NestedTransaction,
     Table,
     Update,
     bindparam,
@@ -36,7 +35,6 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from smsfilter.ledger.actor import Actor
 from smsfilter.ledger.chain import Entry, canonical, chain_id, row
 from smsfilter.ledger.checkpoint import (
     ROWS_BETWEEN,
@@ -47,6 +45,7 @@ from smsfilter.ledger.checkpoint import (
 )
 from smsfilter.store.records import Records, RecordsAway, RecordsError, reason
 from smsfilter.store.schema import checkpoint, ledger, ledger_head
+from smsfilter.store.transaction import Entered, Transaction
 
 T = TypeVar("T")
 
@@ -54,64 +53,6 @@ GROUP_MOST: Final = 256
 """Requests in one commit: the first of them waits for the last."""
 _TOUCHED_AT_ONCE: Final = 500
 _SINGLY_MOST: Final = 20
-
-
-@dataclass(slots=True)
-class Entered:
-    """A row of the ledger that is about to be; `seq` holds once the write has returned."""
-
-    action: str
-    by: Actor
-    object: str
-    case_id: str | None
-    customer_id: str | None
-    detail: Mapping[str, Any]
-    touches: Sequence[tuple[Table, Any]]
-    at: int = 0
-    seq: int = 0
-
-
-@dataclass(slots=True)
-class Transaction:
-    """One request at work: what it reads and writes goes over `connection`; `now` is µs UTC."""
-
-    _group: Connection
-    now: int
-    entries: list[Entered] = field(default_factory=list)
-    sign: bool = False
-    nested: NestedTransaction | None = None
-    """Its savepoint, once there is one."""
-
-    @property
-    def connection(self) -> Connection:
-        """Its savepoint begins here: a look, which only enters, needs none."""
-        if self.nested is None:
-            self.nested = self._group.begin_nested()
-        return self._group
-
-    def enter(
-        self,
-        action: str,
-        by: Actor,
-        *,
-        object: str = "",
-        case_id: int | str | None = None,
-        customer_id: str | None = None,
-        detail: Mapping[str, Any] | None = None,
-        touches: Sequence[tuple[Table, Any]] = (),
-    ) -> Entered:
-        """Enter one act into the ledger; the rows it `touches` get its seq as changed_seq.
-
-        The detail holds strings, integers, lists and mappings of them, and no customer's number.
-        """
-        case = None if case_id is None else str(case_id)
-        entered = Entered(action, by, object, case, customer_id, detail or {}, touches, self.now)
-        self.entries.append(entered)
-        return entered
-
-    def checkpoint(self) -> None:
-        """Have the end of this group signed, however little is new since the last checkpoint."""
-        self.sign = True
 
 
 @dataclass(slots=True)

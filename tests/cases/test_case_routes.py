@@ -12,7 +12,7 @@ from smsfilter.flow.branches import Branch, Branches
 from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
 from smsfilter.store.schema import metadata
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.clerks import HOUR, Clerks
 
 ANNA, BERT, CARL = "13800138000", "13900139000", "13700137000"

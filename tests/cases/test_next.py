@@ -7,7 +7,7 @@ from smsfilter.cases import work
 from smsfilter.cases.work import Worker
 from smsfilter.flow.case import Outcome
 from smsfilter.ledger.actor import Actor
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.clerks import HOUR, Clerks
 
 ANNA, BERT, CARL, DORA = "13800138000", "13900139000", "13700137000", "13600136000"

@@ -29,7 +29,7 @@ from smsfilter.ledger.verify import verify
 from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.records import Records
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes import people
 from tests.fakes.desks import At, blocked, opened
 

@@ -28,7 +28,7 @@ from smsfilter.store import ledger
 from smsfilter.store.keyfiles import KeyFileError
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import block, index_state
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.desks import BY, At, blocked, exported
 
 NUMBERS = [f"861380013{number:04}" for number in range(50)]

@@ -12,7 +12,7 @@ from smsfilter.ledger.chain import Entry, parse
 from smsfilter.notify import Notify
 from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.books import until
 from tests.fakes.desks import At, exported
 

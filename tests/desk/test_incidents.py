@@ -29,7 +29,7 @@ from smsfilter.ledger.chain import parse
 from smsfilter.rules.registry import Company, RegistryFile
 from smsfilter.store import ledger
 from smsfilter.store.schema import block, case_file, customer, incident, report
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.desks import At
 from tests.fakes.recorded import SECOND, Recorded
 

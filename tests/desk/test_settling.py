@@ -11,7 +11,7 @@ from smsfilter.ledger.actor import local
 from smsfilter.store import customers, ledger
 from smsfilter.store.connect import Unreachable, parse_url
 from smsfilter.store.schema import block, index_state
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.desks import At, blocked
 
 ANNA, BERT, CARL = "8613800138000", "8613800138001", "8613800138002"

@@ -23,7 +23,8 @@ from smsfilter.store.address import parse_url
 from smsfilter.store.records import Records, RecordsError
 from smsfilter.store.schema import block, customer, index_state, ledger
 from smsfilter.store.seal import Seal
-from smsfilter.store.writer import Entered, Transaction, Writer
+from smsfilter.store.transaction import Entered, Transaction
+from smsfilter.store.writer import Writer
 
 BY = system("test")
 KEY = bytes(range(32))

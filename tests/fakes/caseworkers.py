@@ -18,7 +18,7 @@ from smsfilter.reports.replies import Replies
 from smsfilter.reports.results import close_unreceipted
 from smsfilter.reports.sms import Delivered
 from smsfilter.store.schema import case_file, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.bureau import Bureau
 from tests.fakes.handset import GSM
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import update
 
 from smsfilter.store.schema import metadata
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.desks import OpenDesk, open_desk
 from tests.fakes.recorded import SECOND, Recorded
 from tests.fakes.redis_server import RedisServer

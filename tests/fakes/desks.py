@@ -41,7 +41,8 @@ from smsfilter.staff.room import StaffRoom
 from smsfilter.store import ledger
 from smsfilter.store.connect import parse_url
 from smsfilter.store.schema import block, metadata
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 from tests.fakes import people
 from tests.fakes.daemon import ROOT
 from tests.fakes.redis_server import RedisServer

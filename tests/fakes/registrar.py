@@ -17,7 +17,8 @@ from smsfilter.store import ledger
 from smsfilter.store.records import Records
 from smsfilter.store.schema import block
 from smsfilter.store.seal import Seal
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 T = TypeVar("T")
 

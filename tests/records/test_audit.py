@@ -13,7 +13,8 @@ from smsfilter.ledger.verdict import Kind, Verdict
 from smsfilter.ledger.verify import verify
 from smsfilter.store import ledger
 from smsfilter.store.records import Records
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 from tests.fakes.ledger import KEY, KEYS
 
 Alter = Callable[[Connection], object]

@@ -17,7 +17,8 @@ from smsfilter.ledger.checkpoint import check, key_id
 from smsfilter.store import ledger
 from smsfilter.store.records import Records, RecordsAway, RecordsError
 from smsfilter.store.schema import company
-from smsfilter.store.writer import Transaction, Writer
+from smsfilter.store.transaction import Transaction
+from smsfilter.store.writer import Writer
 
 BY = system("test")
 

@@ -11,7 +11,7 @@ from smsfilter.reports.results import RECEIPT_WITHIN_US
 from smsfilter.reports.sms import Answer, NoAnswer
 from smsfilter.smpp.const import ESME_RINVDSTADR
 from smsfilter.store.schema import decision, staff
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.bureau import ANNA, BERT, HOUR, SECOND, Bureau
 from tests.fakes.caseworkers import Caseworkers
 

@@ -23,7 +23,7 @@ from smsfilter.peopleconfig import WebhookConfig
 from smsfilter.reports.replies import Replies
 from smsfilter.staff.roster import Rosters
 from smsfilter.store.schema import case_file, duty, hook_out, staff, warning
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.bureau import ANNA, BERT, CARL, HOUR, Bureau
 from tests.fakes.handset import GSM
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from smsfilter.reports.sms import Delivered, NoAnswer
 from smsfilter.smpp.const import ESME_ROK, ESME_RX_T_APPN
 from smsfilter.store.records import Records, RecordsAway
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.bureau import ANNA, BERT, SECOND, Bureau
 from tests.fakes.fresh import FreshFile
 

@@ -6,7 +6,7 @@ from smsfilter.desk import blocking, blocks
 from smsfilter.ledger.actor import system
 from smsfilter.reports import ids
 from smsfilter.smpp.const import ESME_ROK
-from smsfilter.store.writer import Transaction
+from smsfilter.store.transaction import Transaction
 from tests.fakes.bureau import ANNA, BERT, MINUTE, SECOND, Bureau
 
 SPAM = "10657555*您中奖了，请回复"
