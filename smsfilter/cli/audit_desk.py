@@ -15,7 +15,7 @@ from smsfilter.cli.newfile import FileError, new_file
 from smsfilter.cli.printable import printable
 from smsfilter.cli.saying import local_time, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -62,9 +62,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "--last", metavar="N", type=int, default=_SHOWN, help="how many (%(default)s)"
     )
     for command, run in ((export, _export), (checkpoints, _checkpoints), (show, _show)):
-        add_config(command)
-        command.add_argument("--json", action="store_true", help="print JSON")
-        command.set_defaults(run=run)
+        offer(command, run)
 
 
 # --- export

@@ -23,7 +23,7 @@ from smsfilter.cli.given import (
 from smsfilter.cli.release import say_asked
 from smsfilter.cli.saying import local_time, say_force, say_json, say_timeline
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -87,9 +87,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         action.add_argument("block", metavar="ID", type=block_id, help="as in block list")
     works = {list_: _list, show: _show, new: _add, remove: _remove}
     for action, work in {**works, recycle: _recycle, adopt: _adopt}.items():
-        add_config(action)
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.set_defaults(run=reads(work))
+        offer(action, reads(work))
 
 
 # --- looked at

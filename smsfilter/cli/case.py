@@ -9,7 +9,7 @@ from smsfilter.cli import case_next, case_show
 from smsfilter.cli.given import InputError, add_list_options, page_size, reads
 from smsfilter.cli.saying import due, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,9 +42,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         more(action)
         works[action] = work
     for action, work in works.items():
-        add_config(action)
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.set_defaults(run=reads(work))
+        offer(action, reads(work))
 
 
 def case_id(text: str) -> int:

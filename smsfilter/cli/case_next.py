@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from smsfilter.cli.printable import printable
 from smsfilter.cli.saying import due, local_time, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -25,9 +25,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "reply that goes with it. Nothing is decided by it.",
     )
     parser.add_argument("--take", action="store_true", help="begin to work on it at once")
-    add_config(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_next)
+    offer(parser, _next)
 
 
 def _next(args: argparse.Namespace) -> int:

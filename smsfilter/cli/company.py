@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from smsfilter.cli.saying import local_time, say_force, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config, warn
+from smsfilter.cli.store import offer, warn
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -48,9 +48,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         _add_own(action)
     works = {import_: _import, export: _export, list_: _list, show: _show}
     for action, work in {**works, new: _add, more: _extend, merge: _merge}.items():
-        add_config(action)
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.set_defaults(run=work)
+        offer(action, work)
 
 
 def _add_own(parser: argparse.ArgumentParser) -> None:

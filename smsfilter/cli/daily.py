@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from smsfilter.cli.saying import local_time, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -20,9 +20,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         " by branch, and say how many are due on the day itself.",
     )
     parser.add_argument("--day", metavar="DATE", help="such as 2026-11-27 (default: today)")
-    add_config(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_daily)
+    offer(parser, _daily)
 
 
 def _daily(args: argparse.Namespace) -> int:

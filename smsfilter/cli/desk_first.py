@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from smsfilter.cli import staff
 from smsfilter.cli.steps import os_user, with_own_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -21,9 +21,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "only, once; or a new whole code of the first person, while they have not enrolled.",
     )
     code.add_argument("id", metavar="ID", help="who is to enrol")
-    code.add_argument("--json", action="store_true", help="print JSON")
-    add_config(code)
-    code.set_defaults(run=_code)
+    offer(code, _code)
 
 
 def add_person(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from smsfilter.cli.store import add_config, run_on_redis, warn
+from smsfilter.cli.store import offer, run_on_redis, warn
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -31,9 +31,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "Exit status 1 when something was found.",
     )
     for command, run in ((ready, _ready), (lint, _lint)):
-        add_config(command)
-        command.add_argument("--json", action="store_true", help="print JSON")
-        command.set_defaults(run=run)
+        offer(command, run)
 
 
 _A_DESK_S = """smsfilter: the index is a desk's, which marks it by itself

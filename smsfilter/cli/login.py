@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from smsfilter.cli.given import ask
 from smsfilter.cli.steps import reached, told, with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import add_config, offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -62,9 +62,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="say who is logged in, and what they may do",
         description="Say who is logged in, where, until when, and what they may do.",
     )
-    whoami.add_argument("--json", action="store_true", help="print JSON")
-    add_config(whoami)
-    whoami.set_defaults(run=_said(_whoami))
+    offer(whoami, _said(_whoami))
 
 
 def _said(work: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from smsfilter.cli.given import add_list_options, page_size
 from smsfilter.cli.saying import due, local_time, say_force, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config, warn
+from smsfilter.cli.store import offer, warn
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -30,9 +30,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         action.add_argument("release", metavar="ID", type=int, help="as in release list")
     works = {list_: _list, show: _show, grant: _grant, refuse: _refuse, back: _back, half: _half}
     for action, work in works.items():
-        action.add_argument("--json", action="store_true", help="print JSON")
-        add_config(action)
-        action.set_defaults(run=work)
+        offer(action, work)
 
 
 def say_asked(said: dict[str, Any], what: str) -> None:

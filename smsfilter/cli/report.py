@@ -24,7 +24,7 @@ from smsfilter.cli.given import (
 from smsfilter.cli.printable import indented, printable
 from smsfilter.cli.saying import local_time, progress, say_force, say_json, say_timeline
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,9 +85,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     groups = report_groups.add_groups(actions)
     works = {new: _add, import_: _import, list_: _list, show: _show, resolve: _resolve}
     for action, work in (works | {groups: report_groups.listed}).items():
-        add_config(action)
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.set_defaults(run=reads(work))
+        offer(action, reads(work))
 
 
 def _report(text: str) -> int:

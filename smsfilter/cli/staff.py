@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from smsfilter.cli import staff_changes, staff_rota
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -26,9 +26,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     staff_changes.add(actions)
     staff_rota.add(actions)
     add_person(bootstrap)
-    bootstrap.add_argument("--json", action="store_true", help="print JSON")
-    add_config(bootstrap)
-    bootstrap.set_defaults(run=_bootstrap)
+    offer(bootstrap, _bootstrap)
 
 
 def add_person(parser: argparse.ArgumentParser, *, needed: bool = True) -> None:

@@ -8,7 +8,7 @@ from smsfilter.cli.given import add_list_options, ask, page_size
 from smsfilter.cli.release import say_asked
 from smsfilter.cli.saying import local_time, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -57,9 +57,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     works = {list_: _list, show: _show, new: _add, role: _role, reset: _reset}
     works |= {restore: _restore, suspend: _suspend, leave: _leave}
     for action, work in works.items():
-        action.add_argument("--json", action="store_true", help="print JSON")
-        add_config(action)
-        action.set_defaults(run=work)
+        offer(action, work)
 
 
 def _list(args: argparse.Namespace) -> int:

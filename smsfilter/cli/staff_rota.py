@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from smsfilter.cli.given import InputError, add_list_options, moment, reads, table_of
 from smsfilter.cli.saying import local_time, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -57,9 +57,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     absent.add_argument("--cover", metavar="ID", help="who does their work meanwhile")
     works = {list_: _list, new: _add, import_: _import, remove: _remove, check: _check}
     for action, work in {**works, absent: _absent}.items():
-        add_config(action)
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.set_defaults(run=reads(work))
+        offer(action, reads(work))
 
 
 def _list(args: argparse.Namespace) -> int:

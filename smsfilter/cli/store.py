@@ -39,6 +39,13 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def offer(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], int]) -> None:
+    """Add -c and --json, and have the command do `work`."""
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=work)
+
+
 def run_on_redis(args: argparse.Namespace, work: Work) -> int:
     """Run `work` with a connection to the Redis of the configuration; 1 if that goes wrong."""
     from smsfilter.config import ConfigError, load_config  # noqa: PLC0415 - dear: not for `smsfilter -h`

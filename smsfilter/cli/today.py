@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from smsfilter.cli.printable import printable
 from smsfilter.cli.saying import local_time, say_json
 from smsfilter.cli.steps import with_desk
-from smsfilter.cli.store import add_config
+from smsfilter.cli.store import offer
 
 if TYPE_CHECKING:
     from smsfilter.cli.client import Client
@@ -20,9 +20,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         description="Say how the day stands in your branch and those below it: incidents, what "
         "came, what is due and late, who is reported most, and texts that many report.",
     )
-    add_config(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_today)
+    offer(parser, _today)
 
 
 def _today(args: argparse.Namespace) -> int:
