@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -44,12 +43,7 @@ class CaseRoom:
         desk = office.config.desk
         assert desk is not None  # noqa: S101 - the desk does not start without it
         self._office = office
-        self._filing = filing = Filing(
-            office.vault,
-            load_replies(desk.replies),
-            office.policy.country_code,
-            desk.deadlines.reply // timedelta(microseconds=1),
-        )
+        self._filing = filing = Filing.of(office)
         evidence = Evidence(office)
         self.routes: Sequence[Route] = (
             *daily_routes.routes(office),

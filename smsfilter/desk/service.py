@@ -29,6 +29,7 @@ from smsfilter.desk.room import DeskRoom
 from smsfilter.desk.settling import settle
 from smsfilter.deskconfig import DeskConfig
 from smsfilter.deskmetrics import DeskMetrics
+from smsfilter.flow.clock import JUMP_US
 from smsfilter.ledger.actor import system
 from smsfilter.notify import Notify
 from smsfilter.store.connect import Unreachable, parse_url
@@ -43,7 +44,7 @@ TICK_S: Final = 1.0
 CHECKPOINT_S: Final = 60.0
 PROMOTE_S: Final = 60.0
 """How often it is looked whether a source has got a company, beside after each change."""
-JUMP_S: Final = 60.0
+JUMP_S: Final = JUMP_US / 1e6
 """How far the wall clock may run from the monotonic one before it is noted."""
 STUCK_S: Final = 10.0
 """Age of the last tick at which /livez says that the desk hangs."""

@@ -7,19 +7,21 @@ customer released and the SMSC told ESME_ROK. What needs no block is confirmed i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Row, Table, bindparam, select, update
 
 from smsfilter.desk import blocks
 from smsfilter.desk.company import survivor
+from smsfilter.desk.office import Office
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import by_sms, system
 from smsfilter.reports import cases
 from smsfilter.reports.answers import DAY_US, Answers, confirm, unconfirmed
 from smsfilter.reports.cases import WITHOUT_CASE
 from smsfilter.reports.heard import Decided, Filed, Heard
-from smsfilter.reports.replies import Outcome, Replies
+from smsfilter.reports.replies import Outcome, Replies, load_replies
 from smsfilter.reports.report_rows import ReportRows
 from smsfilter.store.schema import case_file, report
 from smsfilter.store.transaction import Entered, Transaction
@@ -95,6 +97,18 @@ class Filing:
         self.answers = Answers(vault, replies)
         self.answer = self.answers.give
         self.fingerprint = self.rows.fingerprint
+
+    @classmethod
+    def of(cls, office: Office) -> "Filing":
+        """Return what files with the means of a desk. Raises ConfigError."""
+        desk = office.config.desk
+        assert desk is not None  # noqa: S101 - the desk does not start without it
+        return cls(
+            office.vault,
+            load_replies(desk.replies),
+            office.policy.country_code,
+            desk.deadlines.reply // timedelta(microseconds=1),
+        )
 
     @property
     def replies(self) -> Replies:

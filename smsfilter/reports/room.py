@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -52,12 +51,7 @@ class ReportRoom:
         index_metrics = IndexMetrics(lambda: _figures(projection))
         self.releases: Mapping[str, Kind] = {}
         self.collectors: Sequence[Collector] = (centre_metrics, metrics, index_metrics)
-        self._filing = filing = Filing(
-            office.vault,
-            load_replies(desk.replies),
-            office.policy.country_code,
-            desk.deadlines.reply // timedelta(microseconds=1),
-        )
+        self._filing = filing = Filing.of(office)
         triage = Triage(
             self._known_owners,
             Evidence(office).forwards,
