@@ -19,7 +19,8 @@ from smsfilter.flow.duty import Duty, choose
 from smsfilter.ledger.actor import system
 from smsfilter.staff.roster import Roster, Rosters
 from smsfilter.store.reading import reading
-from smsfilter.store.schema import case_file
+from smsfilter.store.schema import case_file, staff
+from smsfilter.store.schema import duty as duty_table
 from smsfilter.store.transaction import Transaction
 
 PORTION: Final = 50
@@ -35,11 +36,21 @@ class Assigning:
         self._office = office
         self._rosters = rosters
         self._nobody = False
+        self._settled: object = None
+        """How things stood when there was nothing to be done."""
 
     async def look(self) -> int:
         """Assign what has to be; how many cases that were. Raises RecordsAway."""
         roster = await self._rosters.now()
-        duty = roster.duty(self._office.clock())
+        now = roster.duty(self._office.clock())
+        stands = self._office.writer.touched(case_file, staff, duty_table), now.on, now.absent
+        if stands == self._settled:
+            return 0
+        given = await self._give_away(roster, now)
+        self._settled = None if given else stands
+        return given
+
+    async def _give_away(self, roster: Roster, duty: Duty) -> int:
         loads = await reading(self._office.records, _loads)
         away = [owner for owner in loads if owner and not _is_there(owner, roster, duty)]
         if None not in loads and not away:

@@ -56,27 +56,28 @@ class Duty:
 
     def __init__(self, spans: Iterable[Span], at: int) -> None:
         holding = [span for span in spans if span.holds(at)]
-        self._absent: dict[str, str | None] = {}
+        self.absent: dict[str, str | None] = {}
+        """Who is away, and who covers them."""
         for span in sorted(holding, key=_order):
             if span.kind == ABSENT:  # of two at once, the first that has a cover counts
-                self._absent[span.staff] = self._absent.get(span.staff) or span.cover
+                self.absent[span.staff] = self.absent.get(span.staff) or span.cover
         planned = {span.staff for span in holding if span.kind == ON}
         stands_in = (self.stand_in(staff) for staff in planned)
         self.on: frozenset[str] = frozenset(each for each in stands_in if each is not None)
 
     def is_absent(self, staff: str) -> bool:
         """Whether somebody is away."""
-        return staff in self._absent
+        return staff in self.absent
 
     def stand_in(self, staff: str) -> str | None:
         """Return who does somebody's work: they themselves while they are there; None = nobody."""
         seen: set[str] = set()
         now: str | None = staff
-        while now is not None and now in self._absent:
+        while now is not None and now in self.absent:
             if now in seen:
                 return None
             seen.add(now)
-            now = self._absent[now]
+            now = self.absent[now]
         return now
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import insert, update
 
+from smsfilter.cases import assigning
 from smsfilter.cases.assigning import Assigning
 from smsfilter.cases.escalating import DAILY_HOUR, Escalating
 from smsfilter.cases.figures import CaseMetrics
@@ -69,9 +70,11 @@ class Watch:
 
         self.do(step)
 
-    def plan(self, name: str, kind: str, hours: int, cover: str | None = None) -> None:
+    def plan(
+        self, name: str, kind: str, hours: int, cover: str | None = None, after: int = 0
+    ) -> None:
         def step(transaction: Transaction) -> None:
-            now = transaction.now
+            now = transaction.now + after * HOUR
             new = transaction.connection.execute(
                 insert(duty).returning(duty.c.id),
                 {"staff": name, "kind": kind, "from_at": now, "to_at": now + hours * HOUR}
@@ -143,6 +146,33 @@ async def test_the_cases_of_whoever_is_away_go_to_the_cover(watch: Watch):
     await watch.bureau.says(CARL, SPAM)
     await watch.look()
     assert watch.owners[2] == "su"  # the cover is no clerk, so the supervisor of the hour has it
+
+
+async def test_an_absence_that_begins_by_itself_is_noticed(watch: Watch):
+    watch.plan("li", "on", 10)
+    watch.plan("li", "absent", 5, "hu", after=2)
+    await watch.bureau.says(ANNA, SPAM)
+    await watch.look()
+    await watch.look()
+    assert watch.owners == ["li"]
+    watch.later(2)
+    await watch.look()
+    assert watch.owners == ["hu"]
+
+
+async def test_what_stands_as_it_did_is_not_looked_at_again(watch: Watch, monkeypatch):
+    await watch.bureau.says(ANNA, SPAM)
+    await watch.assigning.look()
+    assert await watch.assigning.look() == 0
+
+    def read(*_: Any) -> None:
+        raise AssertionError("nothing has changed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(assigning, "reading", read)
+        assert await watch.assigning.look() == 0
+    await watch.bureau.says(BERT, SPAM)
+    assert await watch.assigning.look() == 1
 
 
 async def test_the_cases_of_whoever_leaves_are_given_to_others(watch: Watch):
