@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import CTE, ColumnElement, Connection, Row, Select, func, select
 
+from smsfilter.desk.blocks import company_of
 from smsfilter.flow.suggest import CAMPAIGN_LEAST
 from smsfilter.reports.answers import DAY_US
 from smsfilter.reports.cases import ORDERS
@@ -52,13 +53,13 @@ def of_text(connection: Connection, text: str, until: int) -> Campaign | None:
     if not rows:
         return None
     newest = {row.customer: row.id for row in reversed(rows)}
-    companies = (row.target for row in rows if row.target and not row.target.startswith("source:"))
+    companies = {company for row in rows if (company := company_of(row.target))}
     return Campaign(
         text=text,
         reports=tuple(sorted(newest.values(), reverse=True)),
         customers=len(newest),
         sources=len({row.reported_customer or row.reported_norm for row in rows}),
-        companies=tuple(sorted(set(companies))),
+        companies=tuple(sorted(companies)),
         first_at=rows[-1].received_at,
         last_at=rows[0].received_at,
         is_more=len(rows) == LOOKED_AT_MOST,

@@ -18,7 +18,7 @@ from smsfilter.cases.campaigns import Campaign
 from smsfilter.cases.line import NAMED_MOST, Line, named, recorded, shown
 from smsfilter.cases.recorded import Recorded
 from smsfilter.desk import proving
-from smsfilter.desk.blocks import SOURCE, SUBSCRIBER
+from smsfilter.desk.blocks import SUBSCRIBER, company_of
 from smsfilter.desk.evidence import Evidence
 from smsfilter.desk.incidents import FORWARDED
 from smsfilter.desk.matching import WINDOW
@@ -66,7 +66,7 @@ def gather(connection: Connection, office: Office, evidence: Evidence, case: Row
     """Return what is known of a case, a row of `case_file`. Nothing is opened but the number."""
     now = office.clock()
     target = cases.target(connection, case.id)
-    company = None if target is None or target.startswith(SOURCE) else target
+    company = company_of(target)
     reports = _reports(connection, case.id)
     first = reports[0] if reports else None
     text = next((each.text_fold for each in reversed(reports) if each.text_fold), None)

@@ -24,6 +24,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from smsfilter.desk.blocks import company_of
 from smsfilter.desk.vault import Vault
 from smsfilter.flow.case import State
 from smsfilter.reports import ids
@@ -172,7 +173,6 @@ def told(connection: Connection, vault: Vault, rows: Iterable[Row[Any]]) -> list
 
 def as_listed(row: Row[Any], masked: dict[str, str], number: int | None) -> dict[str, Any]:
     """Say a case as a list has it; `number` is the id of its first report."""
-    target: str | None = row.target
     return {
         "id": row.id,
         "report": None if number is None else ids.spell(number),
@@ -181,7 +181,7 @@ def as_listed(row: Row[Any], masked: dict[str, str], number: int | None) -> dict
         "branch": row.branch,
         "state": row.state,
         "owner": row.owner,
-        "company": None if target is None or target.startswith("source:") else target,
+        "company": company_of(row.target),
         "round": row.round,
         "opened_at": row.opened_at,
         "due_at": row.due_at,

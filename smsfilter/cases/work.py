@@ -12,7 +12,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Row, bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from smsfilter.desk.blocks import SOURCE
+from smsfilter.desk.blocks import company_of
 from smsfilter.flow.branches import Branches
 from smsfilter.flow.case import Event, Outcome, State, after
 from smsfilter.flow.rights import Right, by_role
@@ -258,7 +258,7 @@ def _refuse_decider(transaction: Transaction, case: int, person: str) -> None:
 
 def _refuse_unknown(connection: Connection, row: Row[Any]) -> None:
     """Nobody is upheld to have sent it before somebody has said who that is."""
-    if row.target is not None and not row.target.startswith(SOURCE):
+    if company_of(row.target) is not None:
         return
     query = select(report.c.id).where(report.c.case_id == row.id, report.c.state.in_(_NOBODY_KNOWN))
     open_one = connection.scalar(query.order_by(report.c.id).limit(1))

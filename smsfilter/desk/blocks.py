@@ -95,6 +95,11 @@ def person(target: str) -> str | None:
     return target.removeprefix(SUBSCRIBER) if target.startswith(SUBSCRIBER) else None
 
 
+def company_of(target: str | None) -> str | None:
+    """Return the company that a target is; None where it is a source, or nobody is known."""
+    return None if target is None or target.startswith(SOURCE) else target
+
+
 @dataclass(frozen=True, slots=True)
 class Retargeted:
     """Blocks that were put in the place of others."""

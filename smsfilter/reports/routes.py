@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row
 from starlette.routing import Route
 
 from smsfilter.desk.api import PAGE, Asked, route
+from smsfilter.desk.blocks import company_of
 from smsfilter.desk.companies import CompanyError
 from smsfilter.desk.indexing import IndexAway
 from smsfilter.desk.office import Office
@@ -227,8 +228,7 @@ class _Reports:
 
 def _company(connection: Connection, report: int) -> str | None:
     row = showing.find(connection, report)
-    target = None if row is None else row.target
-    return None if target is None or target.startswith("source:") else target
+    return None if row is None else company_of(row.target)
 
 
 def _result(taken: Taken) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, or_, select
 
 from smsfilter.desk import blocking
+from smsfilter.desk.blocks import company_of
 from smsfilter.desk.timeline import timeline
 from smsfilter.desk.vault import Vault
 from smsfilter.ledger.actor import Actor
@@ -140,7 +141,6 @@ def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
     source = row.reported_norm
     if row.reported_customer is not None:
         source = masked[row.reported_customer]
-    target = row.target
     return {
         "id": row.id,
         "number": ids.spell(row.id),
@@ -151,7 +151,7 @@ def as_listed(row: Row[Any], masked: dict[str, str]) -> dict[str, Any]:
         "customer_id": row.customer,
         "source": source,
         "state": row.state,
-        "company": None if target is None or target.startswith("source:") else target,
+        "company": company_of(row.target),
         "case": row.case_id,
         "copies": row.copies,
         "complete": row.complete,
